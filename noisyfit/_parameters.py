@@ -1,0 +1,151 @@
+"""Rules for the estimator's parameters, checked before anything is trained."""
+
+from __future__ import annotations
+
+import numbers
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from skorch.callbacks import EarlyStopping
+
+from ._validation import check_choice, check_distribution, check_number
+from .exceptions import LabelCollapseWarning
+
+__all__ = ["check_parameters", "loader_params", "resolve_begin", "resolve_class_prior"]
+
+# what noisyfit itself passes to skorch, with the parameter to use instead
+_OWN_NET_PARAMS = {
+    "module": "module",
+    "criterion": "alpha and beta",
+    "optimizer": "optimizer",
+    "lr": "lr",
+    "max_epochs": "max_epochs",
+    "batch_size": "batch_size",
+    "device": "device",
+    "verbose": "verbose",
+    "augment": "augment",
+    "bfloat16": "precision",
+    "train_split": None,
+    "warm_start": None,
+    "dataset": None,
+    "iterator_train": None,
+    "iterator_valid": None,
+    "predict_nonlinearity": None,
+}
+_OWN_PREFIXES = ("module__", "criterion__", "dataset__")
+_OWN_LOADER_PARAMS = {"batch_size", "shuffle", "sampler", "batch_sampler", "drop_last", "generator"}
+_LOADERS = ("iterator_train__", "iterator_valid__")
+
+
+def check_parameters(params: dict[str, Any]) -> None:
+    """Raise a TypeError or ValueError for the first of the estimator's parameters that breaks its rule."""
+    _check_objective(params["alpha"], params["beta"])
+    _check_labels(params)
+    _check_numbers(params)
+    for name in ("module_params", "optimizer_params", "net_params"):
+        if params[name] is not None and not isinstance(params[name], dict):
+            raise TypeError(f"`{name}` must be a dict or None, got {params[name]!r}.")
+    if not callable(params["optimizer"]):
+        raise TypeError(f"`optimizer` must be a torch optimizer class, got {params['optimizer']!r}.")
+    check_choice("lr_schedule", params["lr_schedule"], ("constant", "decay"))
+    check_choice("precision", params["precision"], ("auto", "float32", "bfloat16"))
+    _check_net_params(params["net_params"] or {})
+
+
+def resolve_begin(begin: Any, max_epochs: int) -> int:
+    """Give the epoch after which labels are first updated, counted from 1."""
+    if isinstance(begin, numbers.Integral):
+        return int(begin)
+    return max(1, round(float(begin) * max_epochs))
+
+
+def resolve_class_prior(
+    class_prior: Any, codes: NDArray[np.int64], n_classes: int, sample_weight: NDArray[Any] | None
+) -> NDArray[np.float64]:
+    """Give p of shape (n_classes,). A class whose sample weights are all 0 leaves the prior."""
+    frequencies = np.bincount(codes, weights=sample_weight, minlength=n_classes).astype(np.float64)
+    if isinstance(class_prior, str):
+        check_choice("class_prior", class_prior, ("uniform", "given"))
+        prior = np.ones(n_classes) if class_prior == "uniform" else frequencies
+    else:
+        prior = check_distribution("class_prior", class_prior)
+        if len(prior) != n_classes:
+            raise ValueError(
+                f"`class_prior` must have one entry per class of y, {n_classes} in the order of `classes_`; "
+                f"got {len(prior)}."
+            )
+    prior = np.where(frequencies > 0, prior, 0.0)
+    if prior.sum() <= 0:
+        raise ValueError("`class_prior` must be above 0 for a class that occurs with a sample weight above 0.")
+    return prior / prior.sum()
+
+
+def loader_params(net_params: dict[str, Any] | None, loader: str) -> dict[str, Any]:
+    """Give the settings of skorch's `iterator_train` or `iterator_valid` among `net_params`."""
+    prefix = f"{loader}__"
+    return {name.removeprefix(prefix): value for name, value in (net_params or {}).items() if name.startswith(prefix)}
+
+
+def _check_objective(alpha: Any, beta: Any) -> None:
+    check_number("alpha", alpha, low=0)
+    check_number("beta", beta, low=0)
+    if alpha == 0 and beta > 0:
+        warnings.warn(
+            f"alpha=0 with beta={beta:g}: nothing keeps the labels from all falling into one class. "
+            "Raise `alpha`, or set `beta=0`.",
+            LabelCollapseWarning,
+            stacklevel=2,
+        )
+
+
+def _check_labels(params: dict[str, Any]) -> None:
+    max_epochs, begin, n_relabel = params["max_epochs"], params["begin"], params["n_relabel"]
+    check_number("max_epochs", max_epochs, low=1, integer=True)
+    if isinstance(begin, numbers.Integral):
+        check_number("begin", begin, low=1, integer=True)
+        if begin > max_epochs:
+            raise ValueError(
+                f"`begin` must be at most `max_epochs`={max_epochs}, or labels are never updated; got {begin}. "
+                "Lower it, or pass a share of the epochs such as 0.3."
+            )
+    else:
+        hint = "A float is a share of the epochs, an int counts them from 1."
+        check_number("begin", begin, low=0, high=1, open_low=True, hint=hint)
+    check_number("window", params["window"], low=1, integer=True)
+    check_choice("label_update", params["label_update"], ("soft", "hard"))
+    if n_relabel is not None:
+        check_number("n_relabel", n_relabel, low=1, integer=True)
+        if params["label_update"] != "hard":
+            raise ValueError(
+                f"`n_relabel`={n_relabel} limits hard labels; set `label_update='hard'`, or leave `n_relabel` None."
+            )
+
+
+def _check_numbers(params: dict[str, Any]) -> None:
+    check_number("lr", params["lr"], low=0, open_low=True)
+    check_number("batch_size", params["batch_size"], low=1, integer=True)
+    check_number("retrain_epochs", params["retrain_epochs"], low=0, integer=True)
+    check_number("verbose", int(params["verbose"]), low=0, integer=True)
+    for name in ("max_grad_norm", "retrain_lr"):
+        if params[name] is not None:
+            check_number(name, params[name], low=0, open_low=True, hint="None leaves it out.")
+
+
+def _check_net_params(net_params: dict[str, Any]) -> None:
+    for name in net_params:
+        if name in _OWN_NET_PARAMS:
+            instead = _OWN_NET_PARAMS[name]
+            remedy = f"Use the parameter {instead} of the estimator." if instead else "noisyfit needs its own."
+            raise ValueError(f"`net_params` must not set {name!r}. {remedy}")
+        loader_param = next((name.removeprefix(p) for p in _LOADERS if name.startswith(p)), None)
+        if name.startswith(_OWN_PREFIXES) or loader_param in _OWN_LOADER_PARAMS:
+            raise ValueError(f"`net_params` must not set {name!r}: noisyfit sets it. Leave it out.")
+    for callback in net_params.get("callbacks") or []:
+        callback = callback[1] if isinstance(callback, tuple) else callback
+        if isinstance(callback, EarlyStopping) or callback is EarlyStopping:
+            raise ValueError(
+                "`net_params` must not hold skorch's EarlyStopping: it stops by KeyboardInterrupt, which ends "
+                "the whole fit. Lower `max_epochs` instead."
+            )

@@ -1,0 +1,275 @@
+"""Rows by number: every kind of input behind one interface, without a copy.
+
+A new kind of input is a subclass of `Rows` with `batches`, and a line in `as_rows`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils.sparsefuncs import mean_variance_axis
+from sklearn.utils.validation import assert_all_finite, check_consistent_length, column_or_1d, validate_data
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+__all__ = ["Rows", "as_network_input", "as_rows", "check_inputs", "row_batches"]
+
+Chunk = Tensor | slice
+_MOMENT_BLOCK = 1 << 20  # numbers converted to float64 at a time
+_MOMENT_SAMPLE = 4096  # rows of a Dataset that are read for input statistics
+
+
+def check_inputs(estimator: BaseEstimator, X: Any, y: Any = "no_validation", reset: bool = True) -> tuple[Any, Any]:
+    """Check X as scikit-learn does, and y where it is given; set or compare the estimator's feature attributes.
+
+    Gives X as a float32 array, a uint8 array of three or more dimensions, a memmap of any number type, a CSR
+    matrix or a Dataset, and y as an array. Neither is ever written to.
+    """
+    if isinstance(X, Dataset):
+        _check_dataset(X)
+        if reset:
+            estimator.n_features_in_ = (*np.shape(X[0]), 1)[0]
+        return X, None if isinstance(y, str) else _check_labels(X, y)
+    X, y = _tensors_to_numpy(X), _tensors_to_numpy(y)
+    keep_dtype = isinstance(X, np.memmap) or (getattr(X, "dtype", None) == np.uint8 and np.ndim(X) > 2)
+    checked = validate_data(
+        estimator,
+        X,
+        y,
+        reset=reset,
+        accept_sparse="csr",
+        dtype=None if keep_dtype else np.float32,
+        allow_nd=True,
+    )
+    checked_X, checked_y = checked if isinstance(checked, tuple) else (checked, None)
+    return (X if isinstance(X, np.memmap) else checked_X), checked_y
+
+
+def as_rows(X: Any, device: torch.device, loader_params: dict[str, Any] | None = None) -> Rows:
+    """Wrap checked inputs; `loader_params` are those of the DataLoader that reads a Dataset."""
+    if isinstance(X, Dataset):
+        return DatasetRows(X, loader_params or {})
+    if sp.issparse(X):
+        return SparseRows(X)
+    if isinstance(X, np.memmap):
+        return MemmapRows(X)
+    return TensorRows(X, device)
+
+
+def as_network_input(x: Tensor, device: torch.device) -> Tensor:
+    """Move a batch to the device and turn numbers into float32; uint8 images are divided by 255 there."""
+    x = x.to(device, non_blocking=True)
+    if x.dtype == torch.uint8 and x.ndim > 2:
+        return x.float().div_(255)
+    return x.float() if x.is_floating_point() else x
+
+
+class Rows(Dataset[Any]):
+    """Rows that are read by number, a batch at a time.
+
+    Attributes
+    ----------
+    item_shape : tuple of int
+        Shape of one row.
+    number_device : torch.device
+        Where row numbers are expected.
+    """
+
+    item_shape: tuple[int, ...]
+    number_device = torch.device("cpu")
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def batches(self, chunks: Sequence[Chunk]) -> Iterator[Tensor]:
+        """Give the rows of each chunk of row numbers, in turn; chunks are int64 tensors or slices."""
+        raise NotImplementedError
+
+    def moments(self, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Give the weighted mean and variance over the rows, float64, each of `item_shape`."""
+        n_rows, size = len(self), max(1, _MOMENT_BLOCK // max(1, int(np.prod(self.item_shape))))
+        chunks = [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
+        return self._moments_over(chunks, weight)
+
+    def _moments_over(self, chunks: Sequence[Chunk], weight: Tensor | None) -> tuple[Tensor, Tensor]:
+        cpu = torch.device("cpu")
+        shift: Tensor | None = None  # variances of differences from the first row: no cancellation
+        total, first, second = 0.0, torch.zeros(()), torch.zeros(())
+        for chunk, block in zip(chunks, self.batches(chunks), strict=True):
+            values = as_network_input(block, cpu).to(torch.float64)
+            shift = values[0].clone() if shift is None else shift
+            values = values - shift
+            if weight is None:
+                total += len(values)
+                first, second = first + values.sum(0), second + values.square().sum(0)
+            else:
+                shares = weight[chunk].to(cpu, torch.float64)
+                total += float(shares.sum())
+                first = first + torch.tensordot(shares, values, dims=1)
+                second = second + torch.tensordot(shares, values.square(), dims=1)
+        assert shift is not None
+        mean = first / total
+        return mean + shift, (second / total - mean.square()).clamp_min_(0)
+
+
+class TensorRows(Rows):
+    """Rows of an array in memory; on an accelerator they lie there where they fit into half of what is free."""
+
+    def __init__(self, array: np.ndarray, device: torch.device):
+        with warnings.catch_warnings():  # a read-only array is fine: nothing is written to it
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            self._tensor = torch.from_numpy(np.ascontiguousarray(array))
+        self.item_shape = array.shape[1:]
+        if _fits_on(device, array.nbytes):
+            self._tensor = self._tensor.to(device)
+            self.number_device = device
+
+    def __len__(self) -> int:
+        return len(self._tensor)
+
+    def batches(self, chunks: Sequence[Chunk]) -> Iterator[Tensor]:
+        for chunk in chunks:
+            yield self._tensor[chunk]
+
+
+class MemmapRows(Rows):
+    """Rows of a memory-mapped file, of which only the current batch is read."""
+
+    def __init__(self, array: np.memmap):
+        self._array = array
+        self._dtype = np.uint8 if array.dtype == np.uint8 and array.ndim > 2 else np.float32
+        self.item_shape = array.shape[1:]
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def batches(self, chunks: Sequence[Chunk]) -> Iterator[Tensor]:
+        for chunk in chunks:
+            rows = self._array[chunk if isinstance(chunk, slice) else chunk.numpy()]
+            yield torch.from_numpy(np.array(rows, dtype=self._dtype, order="C"))
+
+
+class SparseRows(Rows):
+    """Rows of a CSR matrix, made dense a batch at a time."""
+
+    def __init__(self, matrix: Any):
+        self._matrix = matrix
+        self.item_shape = (matrix.shape[1],)
+
+    def __len__(self) -> int:
+        return int(self._matrix.shape[0])
+
+    def batches(self, chunks: Sequence[Chunk]) -> Iterator[Tensor]:
+        for chunk in chunks:
+            rows = self._matrix[chunk if isinstance(chunk, slice) else chunk.numpy()]
+            yield torch.from_numpy(np.ascontiguousarray(rows.toarray(), dtype=np.float32))
+
+    def moments(self, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        weights = None if weight is None else weight.cpu().numpy().astype(self._matrix.dtype)
+        mean, variance = mean_variance_axis(self._matrix, axis=0, weights=weights)
+        return torch.from_numpy(mean).to(torch.float64), torch.from_numpy(variance).to(torch.float64)
+
+
+class DatasetRows(Rows):
+    """Rows of a user's map-style Dataset, read by a DataLoader."""
+
+    def __init__(self, dataset: Any, loader_params: dict[str, Any]):
+        self._dataset = dataset
+        self.item_shape = tuple(np.shape(dataset[0]))
+        self._sampler = _ChunkSampler()
+        params = dict(loader_params)
+        params.setdefault("persistent_workers", bool(params.get("num_workers")))
+        # its own generator: a DataLoader without one draws from torch's global state
+        self._loader: DataLoader[Any] = DataLoader(
+            dataset, batch_sampler=self._sampler, generator=torch.Generator(), **params
+        )
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def batches(self, chunks: Sequence[Chunk]) -> Iterator[Tensor]:
+        self._sampler.chunks = chunks
+        for batch in self._loader:
+            if not isinstance(batch, Tensor):
+                raise _not_inputs_alone(batch)
+            yield batch
+
+    def moments(self, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        numbers = torch.linspace(0, len(self) - 1, min(len(self), _MOMENT_SAMPLE)).round().long()
+        return self._moments_over(numbers.split(256), weight)
+
+
+class _ChunkSampler:
+    """Batch sampler whose batches are set before each pass, so that a DataLoader's workers outlive an epoch."""
+
+    chunks: Sequence[Chunk] = ()
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for chunk in self.chunks:
+            yield list(range(chunk.start, chunk.stop)) if isinstance(chunk, slice) else chunk.tolist()
+
+
+def row_batches(dataset: Any, batch_size: int, **loader_params: Any) -> Iterator[Any]:
+    """Give batches in order, for skorch's `iterator_valid`: slices of `Rows`, else what a DataLoader gives."""
+    if not isinstance(dataset, Rows):
+        yield from DataLoader(dataset, batch_size=batch_size, generator=torch.Generator(), **loader_params)
+        return
+    n_rows = len(dataset)
+    chunks = [slice(start, min(start + batch_size, n_rows)) for start in range(0, n_rows, batch_size)]
+    for batch in dataset.batches(chunks):
+        yield batch, None
+
+
+def _tensors_to_numpy(X: Any) -> Any:
+    if isinstance(X, (list, tuple)) and len(X) and isinstance(X[0], Tensor):
+        shapes = {tuple(np.shape(x)) for x in X}
+        if len(shapes) > 1:
+            raise ValueError(f"`X` is a list of tensors, which must have one shape; got {sorted(shapes)[:5]}.")
+        X = torch.stack(list(X))
+    if not isinstance(X, Tensor):
+        return X
+    X = X.detach().cpu()
+    return (X.float() if X.dtype == torch.bfloat16 else X).numpy()  # NumPy has no bfloat16
+
+
+def _check_labels(X: Any, y: Any) -> Any:
+    y = column_or_1d(_tensors_to_numpy(y), warn=True)
+    if y.dtype.kind == "f":
+        assert_all_finite(y, input_name="y")
+    check_consistent_length(X, y)
+    return y
+
+
+def _check_dataset(dataset: Any) -> None:
+    if isinstance(dataset, IterableDataset) or not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+        raise TypeError(
+            f"`X` must be a map-style Dataset, with __len__ and __getitem__; got {type(dataset).__name__}. "
+            "Every sample needs a number, so that its label can be corrected."
+        )
+    if len(dataset) == 0:
+        raise ValueError("Found array with 0 sample(s): `X` is an empty Dataset, at least 1 is required.")
+    if isinstance(dataset[0], (tuple, list, dict)):
+        raise _not_inputs_alone(dataset[0])
+
+
+def _not_inputs_alone(item: Any) -> TypeError:
+    return TypeError(
+        f"`X` must be a Dataset of inputs alone, a tensor or array each; got a {type(item).__name__}. "
+        "Leave the labels out of it and pass them as `y`."
+    )
+
+
+def _fits_on(device: torch.device, n_bytes: int) -> bool:
+    if device.type != "cuda":
+        return device.type != "cpu"
+    free, _ = torch.cuda.mem_get_info(device)
+    return n_bytes < free // 2

@@ -1,0 +1,30 @@
+"""The errors and warnings of noisyfit that a caller may want to catch."""
+
+from __future__ import annotations
+
+__all__ = ["LabelCollapseWarning", "TrainingDivergedError"]
+
+
+class TrainingDivergedError(ValueError):
+    """The training loss is no longer finite.
+
+    Raised by ``fit`` with the epoch at which it happened and what to lower.
+
+    Examples
+    --------
+    >>> from noisyfit.exceptions import TrainingDivergedError
+    >>> issubclass(TrainingDivergedError, ValueError)
+    True
+    """
+
+
+class LabelCollapseWarning(UserWarning):
+    """The settings or the result let the corrected labels fall into one class.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from noisyfit.exceptions import LabelCollapseWarning
+    >>> warnings.simplefilter("error", LabelCollapseWarning)  # stop instead of warning
+    >>> warnings.resetwarnings()
+    """

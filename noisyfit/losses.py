@@ -1,0 +1,321 @@
+r"""The terms of the objective and their weighted sum, as pure functions of tensors.
+
+The paper's objective (eq. 3) is
+
+.. math:: L = L_c + \alpha L_p + \beta L_e
+
+with the classification loss :math:`L_c` (eqs 4 and 5), the divergence of the class prior from the mean
+prediction :math:`L_p` (eqs 8 and 9) and the entropy of the predictions :math:`L_e` (eq. 10).
+
+Conventions: ``logits`` and ``labels`` have shape (n_batch, n_classes), ``class_prior`` has shape (n_classes,).
+Every function returns a 0-d tensor in nats: the true value of its equation, no constant left out. Gradients
+flow to the logits only.
+
+References
+----------
+.. [1] D. Tanaka, D. Ikami, T. Yamasaki, K. Aizawa, "Joint Optimization Framework for Learning with Noisy
+   Labels", CVPR 2018.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["class_prior_divergence", "joint_loss", "kl_classification_loss", "prediction_entropy"]
+
+
+def kl_classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    r"""Mean Kullback-Leibler divergence of the predictions from the labels.
+
+    The term :math:`L_c` of [1]_, eqs 4 and 5:
+
+    .. math:: L_c = \frac1n \sum_i \sum_j y_{ij} \log \frac{y_{ij}}{s_{ij}}
+
+    For one-hot labels this is the cross entropy; for soft labels it is the cross entropy less the entropy of
+    the labels, which no network parameter can change.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n_batch, n_classes)
+        Network outputs before the softmax.
+    labels : Tensor of shape (n_batch, n_classes)
+        Label distributions: entries in [0, 1], rows sum to 1. Constants: they get no gradient.
+
+    Returns
+    -------
+    Tensor of shape ()
+        In nats, at least 0, and 0 where the predictions equal the labels.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or are not two-dimensional.
+
+    References
+    ----------
+    .. [1] D. Tanaka et al., "Joint Optimization Framework for Learning with Noisy Labels", CVPR 2018.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from noisyfit.losses import kl_classification_loss
+    >>> logits = torch.zeros(1, 4)  # four equally likely classes
+    >>> labels = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
+    >>> round(kl_classification_loss(logits, labels).item(), 4)  # log 4
+    1.3863
+    """
+    _check_shapes(logits, labels=labels)
+    return _divergence_from_labels(torch.log_softmax(logits, dim=1), labels, _row_shares(logits, None))
+
+
+def class_prior_divergence(logits: Tensor, class_prior: Tensor) -> Tensor:
+    r"""Divergence of the class prior from the mean prediction.
+
+    Keeps the learned labels from collapsing into few classes. The term :math:`L_p` of [1]_, eqs 8 and 9:
+
+    .. math:: L_p = \sum_j p_j \log \frac{p_j}{\bar s_j}
+
+    The mean :math:`\bar s` is over the mini-batch, an approximation of the mean over the training set.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n_batch, n_classes)
+        Network outputs before the softmax.
+    class_prior : Tensor of shape (n_classes,)
+        Assumed share of each class: entries in [0, 1], summing to 1. A class of share 0 is left out of the sum.
+
+    Returns
+    -------
+    Tensor of shape ()
+        In nats, at least 0. Finite for finite logits: the mean is taken in the log domain, so a class whose
+        probabilities underflow still has a value and a gradient.
+
+    Raises
+    ------
+    ValueError
+        If `class_prior` does not have one entry per column of `logits`.
+
+    References
+    ----------
+    .. [1] D. Tanaka et al., "Joint Optimization Framework for Learning with Noisy Labels", CVPR 2018.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from noisyfit.losses import class_prior_divergence
+    >>> round(class_prior_divergence(torch.zeros(3, 2), torch.tensor([0.5, 0.5])).item(), 4)
+    0.0
+    """
+    _check_shapes(logits, class_prior=class_prior)
+    log_mean = _log_mean_proba(torch.log_softmax(logits, dim=1), None)
+    return _divergence_from_prior(log_mean, class_prior)
+
+
+def prediction_entropy(logits: Tensor) -> Tensor:
+    r"""Mean entropy of the predictions.
+
+    Drives soft labels towards certainty. The term :math:`L_e` of [1]_, eq. 10:
+
+    .. math:: L_e = -\frac1n \sum_i \sum_j s_{ij} \log s_{ij}
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n_batch, n_classes)
+        Network outputs before the softmax.
+
+    Returns
+    -------
+    Tensor of shape ()
+        In nats, between 0 and log(n_classes).
+
+    Raises
+    ------
+    ValueError
+        If `logits` is not two-dimensional.
+
+    References
+    ----------
+    .. [1] D. Tanaka et al., "Joint Optimization Framework for Learning with Noisy Labels", CVPR 2018.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from noisyfit.losses import prediction_entropy
+    >>> round(prediction_entropy(torch.zeros(5, 2)).item(), 4)  # log 2
+    0.6931
+    """
+    _check_shapes(logits)
+    log_proba = torch.log_softmax(logits, dim=1)
+    return _entropy(log_proba, log_proba.exp(), _row_shares(logits, None))
+
+
+def joint_loss(logits: Tensor, labels: Tensor, class_prior: Tensor, alpha: float, beta: float) -> Tensor:
+    r"""Objective of joint optimisation, the weighted sum of the three terms.
+
+    Eq. 3 of [1]_: :math:`L = L_c + \alpha L_p + \beta L_e`. Same value and gradient as adding up the three
+    functions of this module, in less than half the time: one softmax serves all terms, and the gradient is
+    worked out in closed form. It can be differentiated once, not twice.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n_batch, n_classes)
+        Network outputs before the softmax.
+    labels : Tensor of shape (n_batch, n_classes)
+        Label distributions: entries in [0, 1], rows sum to 1. Constants: they get no gradient.
+    class_prior : Tensor of shape (n_classes,)
+        Assumed share of each class: entries in [0, 1], summing to 1.
+    alpha : float
+        Weight of the class prior divergence, at least 0.
+    beta : float
+        Weight of the prediction entropy, at least 0.
+
+    Returns
+    -------
+    Tensor of shape ()
+        In nats, at least 0.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit each other.
+
+    References
+    ----------
+    .. [1] D. Tanaka et al., "Joint Optimization Framework for Learning with Noisy Labels", CVPR 2018.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from noisyfit.losses import joint_loss
+    >>> logits = torch.zeros(3, 2, requires_grad=True)
+    >>> labels = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])
+    >>> loss = joint_loss(logits, labels, torch.tensor([0.5, 0.5]), alpha=1.2, beta=0.8)
+    >>> loss.backward()
+    >>> round(loss.item(), 4)
+    1.0166
+    """
+    _check_shapes(logits, labels=labels, class_prior=class_prior)
+    loss, _, _ = evaluate_objective(logits, labels, class_prior, alpha, beta)
+    return loss
+
+
+def evaluate_objective(
+    logits: Tensor,
+    labels: Tensor,
+    class_prior: Tensor,
+    alpha: float,
+    beta: float,
+    sample_weight: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Give the joint loss together with what the training loop needs besides.
+
+    With `sample_weight` of shape (n_batch,), not all 0, the means over the batch are weighted means. Unlike
+    the public functions it checks nothing: it runs once a batch.
+
+    Returns
+    -------
+    loss : Tensor of shape ()
+        The weighted sum, with its gradient.
+    terms : Tensor of shape (3,)
+        The values of L_c, L_p and L_e, without gradient.
+    proba : Tensor of shape (n_batch, n_classes)
+        Softmax of the logits, without gradient.
+    """
+    loss, terms, proba, _ = _JointObjective.apply(logits, labels, class_prior, alpha, beta, sample_weight)
+    return loss, terms, proba
+
+
+class _JointObjective(torch.autograd.Function):
+    """The three terms from one softmax, and the gradient of their sum in closed form.
+
+    With row shares v (1/n without sample weights), r_ij = p_j s_ij / s_bar_j and H_i the entropy of row i:
+
+        dL/dz_ij = v_i [ s_ij - y_ij + alpha (s_ij sum_k r_ik - r_ij) - beta s_ij (log s_ij + H_i) ]
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        logits: Tensor,
+        labels: Tensor,
+        class_prior: Tensor,
+        alpha: float,
+        beta: float,
+        sample_weight: Tensor | None,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        shares = _row_shares(logits, sample_weight)
+        log_proba = torch.log_softmax(logits, dim=1)
+        proba = log_proba.exp()
+        log_mean = _log_mean_proba(log_proba, sample_weight)
+        row_entropy = -(proba * log_proba).sum(dim=1, keepdim=True)
+        terms = torch.stack(
+            [
+                _divergence_from_labels(log_proba, labels, shares),
+                _divergence_from_prior(log_mean, class_prior),
+                (shares * row_entropy).sum(),
+            ]
+        )
+        pull = (log_proba - log_mean).exp_().mul_(class_prior)  # r_ij; s / s_bar in logs survives underflow
+        gradient = proba * (1 + alpha * pull.sum(dim=1, keepdim=True) - beta * (log_proba + row_entropy))
+        gradient = (gradient - labels - alpha * pull) * shares
+        return terms[0] + alpha * terms[1] + beta * terms[2], terms, proba, gradient
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        _, terms, proba, gradient = output
+        ctx.save_for_backward(gradient)
+        ctx.mark_non_differentiable(terms, proba, gradient)
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_loss: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return grad_loss * gradient, None, None, None, None, None
+
+
+def _row_shares(logits: Tensor, sample_weight: Tensor | None) -> Tensor:
+    """Share of each row in a mean over the batch: shape (n_batch, 1), or a 0-d tensor where all are equal."""
+    if sample_weight is None:
+        return torch.full((), 1.0 / logits.shape[0], dtype=logits.dtype, device=logits.device)
+    return (sample_weight / sample_weight.sum()).to(logits.dtype).unsqueeze(1)
+
+
+def _log_mean_proba(log_proba: Tensor, sample_weight: Tensor | None) -> Tensor:
+    """log of the (weighted) mean prediction, shape (n_classes,)."""
+    if sample_weight is None:
+        return torch.logsumexp(log_proba, dim=0) - math.log(log_proba.shape[0])
+    log_shares = (sample_weight / sample_weight.sum()).log().to(log_proba.dtype)
+    return torch.logsumexp(log_proba + log_shares.unsqueeze(1), dim=0)
+
+
+def _divergence_from_labels(log_proba: Tensor, labels: Tensor, shares: Tensor) -> Tensor:
+    # xlogy gives 0 log 0 = 0
+    return (shares * (torch.xlogy(labels, labels) - labels * log_proba)).sum()
+
+
+def _divergence_from_prior(log_mean: Tensor, class_prior: Tensor) -> Tensor:
+    return (torch.xlogy(class_prior, class_prior) - class_prior * log_mean).sum()
+
+
+def _entropy(log_proba: Tensor, proba: Tensor, shares: Tensor) -> Tensor:
+    return -(shares * proba * log_proba).sum()
+
+
+def _check_shapes(logits: Tensor, *, labels: Tensor | None = None, class_prior: Tensor | None = None) -> None:
+    if logits.ndim != 2 or logits.shape[0] == 0:
+        raise ValueError(f"`logits` must have shape (n_batch, n_classes), n_batch >= 1; got {tuple(logits.shape)}.")
+    if labels is not None and labels.shape != logits.shape:
+        raise ValueError(
+            f"`labels` must have the shape of `logits`, {tuple(logits.shape)}; got {tuple(labels.shape)}. "
+            "Turn class numbers into rows with torch.nn.functional.one_hot."
+        )
+    if class_prior is not None and class_prior.shape != logits.shape[1:]:
+        raise ValueError(
+            f"`class_prior` must have one entry per class, shape ({logits.shape[1]},); got {tuple(class_prior.shape)}."
+        )

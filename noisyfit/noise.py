@@ -1,0 +1,303 @@
+"""Label noise: transition matrices, seeded corruption of labels, and the noise matrix of a fit.
+
+A transition matrix T has shape (n_classes, n_classes), T[i, j] = P(given label = j if true label = i); its rows
+sum to 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from ._validation import as_random_state, check_distribution, check_number, check_share
+
+__all__ = [
+    "NoiseMatrix",
+    "asymmetric_noise",
+    "corrupt_labels",
+    "pair_flip_noise",
+    "symmetric_noise",
+    "uniform_noise",
+]
+
+# Prior counts a_jk of the T-step: a little in every cell (a zero would stay zero for ever), more on the diagonal.
+CELL_COUNT = 0.01
+DIAGONAL_COUNT = 1.0
+
+
+def uniform_noise(n_classes: int, rate: float) -> NDArray[np.float64]:
+    """Transition matrix that redraws a share of the labels over all classes.
+
+    The true class is among those drawn, so only ``rate * (1 - 1 / n_classes)`` of the labels really change. This
+    is what the paper's experiments and most of their successors call symmetric noise.
+
+    Parameters
+    ----------
+    n_classes : int
+        Number of classes, at least 2.
+    rate : float
+        Share of the labels that is redrawn, in [0, 1].
+
+    Returns
+    -------
+    ndarray of shape (n_classes, n_classes), float64
+        Rows sum to 1.
+
+    Raises
+    ------
+    ValueError
+        If `rate` is outside [0, 1] or `n_classes` below 2.
+
+    Examples
+    --------
+    >>> from noisyfit.noise import uniform_noise
+    >>> uniform_noise(2, 0.5)
+    array([[0.75, 0.25],
+           [0.25, 0.75]])
+    """
+    _check_size(n_classes, rate)
+    return (1 - rate) * np.eye(n_classes) + rate / n_classes
+
+
+def symmetric_noise(n_classes: int, rate: float) -> NDArray[np.float64]:
+    """Transition matrix that changes a share of the labels to another class, each equally likely.
+
+    Parameters
+    ----------
+    n_classes : int
+        Number of classes, at least 2.
+    rate : float
+        Share of the labels that changes, in [0, 1].
+
+    Returns
+    -------
+    ndarray of shape (n_classes, n_classes), float64
+        Rows sum to 1.
+
+    Raises
+    ------
+    ValueError
+        If `rate` is outside [0, 1] or `n_classes` below 2.
+
+    Examples
+    --------
+    >>> from noisyfit.noise import symmetric_noise
+    >>> symmetric_noise(3, 0.5)
+    array([[0.5 , 0.25, 0.25],
+           [0.25, 0.5 , 0.25],
+           [0.25, 0.25, 0.5 ]])
+    """
+    _check_size(n_classes, rate)
+    others = 1 - np.eye(n_classes)
+    return (1 - rate) * np.eye(n_classes) + rate / (n_classes - 1) * others
+
+
+def pair_flip_noise(n_classes: int, rate: float) -> NDArray[np.float64]:
+    """Transition matrix that changes a share of every class to the next class, the last to the first.
+
+    Parameters
+    ----------
+    n_classes : int
+        Number of classes, at least 2.
+    rate : float
+        Share of the labels that changes, in [0, 1].
+
+    Returns
+    -------
+    ndarray of shape (n_classes, n_classes), float64
+        Rows sum to 1.
+
+    Raises
+    ------
+    ValueError
+        If `rate` is outside [0, 1] or `n_classes` below 2.
+
+    Examples
+    --------
+    >>> from noisyfit.noise import pair_flip_noise
+    >>> pair_flip_noise(3, 0.25)
+    array([[0.75, 0.25, 0.  ],
+           [0.  , 0.75, 0.25],
+           [0.25, 0.  , 0.75]])
+    """
+    _check_size(n_classes, rate)
+    return asymmetric_noise(n_classes, rate, [(i, (i + 1) % n_classes) for i in range(n_classes)])
+
+
+def asymmetric_noise(
+    n_classes: int, rate: float, pairs: Mapping[int, int] | Iterable[tuple[int, int]]
+) -> NDArray[np.float64]:
+    """Transition matrix that changes a share of some classes to one other class each.
+
+    Parameters
+    ----------
+    n_classes : int
+        Number of classes, at least 2.
+    rate : float
+        Share of the labels of each class in `pairs` that changes, in [0, 1]. Other classes keep their labels.
+    pairs : mapping or iterable of (int, int)
+        ``true class -> given class``, as class numbers from 0. Each true class at most once.
+
+    Returns
+    -------
+    ndarray of shape (n_classes, n_classes), float64
+        Rows sum to 1.
+
+    Raises
+    ------
+    ValueError
+        If `rate` is outside [0, 1], `n_classes` below 2, or `pairs` names a class that does not exist, names one
+        twice or maps one to itself.
+
+    Examples
+    --------
+    The noise of the paper on CIFAR-10: truck to automobile, bird to airplane, deer to horse, cat and dog.
+
+    >>> from noisyfit.noise import asymmetric_noise
+    >>> T = asymmetric_noise(10, 0.4, {9: 1, 2: 0, 4: 7, 3: 5, 5: 3})
+    >>> float(T[9, 1]), float(T[1, 9])
+    (0.4, 0.0)
+    """
+    _check_size(n_classes, rate)
+    matrix = np.eye(n_classes)
+    seen = set()
+    for true, given in pairs.items() if isinstance(pairs, Mapping) else pairs:
+        if not (0 <= true < n_classes and 0 <= given < n_classes) or true == given or true in seen:
+            raise ValueError(
+                f"`pairs` must map each of the classes 0 to {n_classes - 1} at most once, to another one; "
+                f"got {true!r} -> {given!r}."
+            )
+        seen.add(true)
+        matrix[true, true], matrix[true, given] = 1 - rate, rate
+    return matrix
+
+
+def corrupt_labels(y: ArrayLike, transition_matrix: ArrayLike, random_state: Any = None) -> NDArray[Any]:
+    """Draw a given label for every true label from a transition matrix.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,)
+        True labels of any kind that can be sorted. Row i of the matrix belongs to the i-th of the sorted distinct
+        labels; integers from 0 to n_classes - 1 stand for themselves, also where some do not occur.
+    transition_matrix : array-like of shape (n_classes, n_classes)
+        Probabilities, rows sum to 1.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the draw; None draws a fresh one. NumPy's global state is never used.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+        Noisy labels, of the dtype of `y`. `y` is not changed.
+
+    Raises
+    ------
+    ValueError
+        If the matrix is not square, its rows are not probabilities, or `y` has labels it has no row for.
+
+    Examples
+    --------
+    >>> from noisyfit.noise import corrupt_labels, symmetric_noise
+    >>> y_noisy = corrupt_labels(["ham", "spam"] * 500, symmetric_noise(2, 0.2), random_state=0)
+    >>> round(float((y_noisy != ["ham", "spam"] * 500).mean()), 2)
+    0.2
+    """
+    matrix = check_distribution("transition_matrix", transition_matrix, ndim=2)
+    if matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"`transition_matrix` must be square, got shape {matrix.shape}.")
+    y = np.asarray(y)
+    classes, codes = _classes_and_codes(y, len(matrix))
+    draws = as_random_state(random_state).random_sample(len(y))
+    drawn = np.empty_like(codes)
+    for true, cumulated in enumerate(np.cumsum(matrix, axis=1)):
+        rows = codes == true
+        # rounding may leave the last sum just below 1
+        drawn[rows] = np.searchsorted(cumulated[:-1], draws[rows], side="right")
+    return classes[drawn]
+
+
+def _classes_and_codes(y: NDArray[Any], n_classes: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    if y.ndim != 1:
+        raise ValueError(f"`y` must have shape (n_samples,), got {y.shape}.")
+    classes, codes = np.unique(y, return_inverse=True)
+    if len(classes) == n_classes:
+        return classes, codes
+    if y.dtype.kind in "iu" and (len(y) == 0 or (y.min() >= 0 and y.max() < n_classes)):
+        return np.arange(n_classes, dtype=y.dtype), y.astype(np.int64)
+    raise ValueError(
+        f"`transition_matrix` has {n_classes} rows but `y` has {len(classes)} distinct labels. "
+        "Make a row for each label, in sorted order."
+    )
+
+
+def _check_size(n_classes: Any, rate: Any) -> None:
+    check_number("n_classes", n_classes, low=2, integer=True)
+    check_share("rate", rate)
+
+
+class NoiseMatrix:
+    r"""The third block of the optimisation: how true classes turn into given labels.
+
+    Parameters
+    ----------
+    given : Tensor of shape (n_samples,), int64
+        Class numbers of the labels as given.
+    n_classes : int
+        Number of classes.
+    sample_weight : Tensor of shape (n_samples,) or None, default=None
+        Weights of the rows.
+
+    Attributes
+    ----------
+    matrix : Tensor of shape (n_classes, n_classes), float64
+        The current T: the identity, up to the prior counts, before the first step.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from noisyfit.noise import NoiseMatrix
+    >>> given = torch.tensor([0, 0, 1])
+    >>> noise = NoiseMatrix(given, n_classes=2)
+    >>> noise.step(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]))
+    >>> noise.matrix.round(decimals=1)  # one of the two labels of class 1 was given as 0
+    tensor([[1.0000, 0.0000],
+            [0.3000, 0.7000]], dtype=torch.float64)
+    """
+
+    def __init__(self, given: Tensor, n_classes: int, sample_weight: Tensor | None = None):
+        self._given = given
+        self._weight = sample_weight
+        self._total = float(len(given) if sample_weight is None else sample_weight.sum())
+        self._prior_counts = torch.full((n_classes, n_classes), CELL_COUNT, dtype=torch.float64)
+        self._prior_counts.diagonal().fill_(DIAGONAL_COUNT)
+        self._fit_to(self._given_counts(n_classes))
+
+    def step(self, soft_labels: Tensor) -> None:
+        r"""Set T to the exact minimiser for fixed labels, T_jk \propto a_jk + sum_i w_i y_ij [given(i) = k]."""
+        counts = torch.zeros_like(self._prior_counts)
+        for start in range(0, len(self._given), 1 << 16):  # float64 sums without a float64 copy of all labels
+            rows = slice(start, start + (1 << 16))
+            block = soft_labels[rows].to(torch.float64)
+            if self._weight is not None:
+                block = block * self._weight[rows].unsqueeze(1)
+            by_given = torch.zeros_like(counts, device=block.device).index_add_(0, self._given[rows], block)
+            counts += by_given.T.cpu()
+        self._fit_to(counts)
+
+    def evidence_loss(self) -> float:
+        """L_o = -1/n sum_i sum_j y_ij log T_j,given(i), in nats, for the labels of the last step."""
+        return -float((self._counts * self.matrix.log()).sum()) / self._total
+
+    def _given_counts(self, n_classes: int) -> Tensor:
+        weight = None if self._weight is None else self._weight.to(torch.float64)
+        return torch.bincount(self._given, weights=weight, minlength=n_classes).to(torch.float64).cpu().diag()
+
+    def _fit_to(self, counts: Tensor) -> None:
+        self._counts = counts
+        smoothed = counts + self._prior_counts
+        self.matrix = smoothed / smoothed.sum(dim=1, keepdim=True)

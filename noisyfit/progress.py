@@ -1,0 +1,88 @@
+"""What a fit tells while it runs and remembers of its epochs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+__all__ = ["EpochLog"]
+
+_LOG_LINES = 20  # about as many where there is no terminal
+
+
+class EpochLog:
+    """History of a fit, a row an epoch; its progress bar; and what scikit-learn's callbacks hear of it.
+
+    Parameters
+    ----------
+    context : CallbackContext
+        The fit's own, with one subtask an epoch.
+    told : dict
+        Keyword arguments for each call of a callback.
+    verbose : int
+        0 is silent; above, a bar on a terminal, else about 20 lines on stderr.
+    """
+
+    def __init__(self, context: Any, told: dict[str, Any], n_epochs: int, verbose: int = 0):
+        self._context, self._told, self._n_epochs = context, told, n_epochs
+        self._rows: list[dict[str, Any]] = []
+        self._started = self._last = time.perf_counter()
+        self._verbose = verbose > 0
+        self._bar = tqdm(total=n_epochs, unit="epoch") if self._verbose and sys.stderr.isatty() else None
+        self._epoch_context: Any = None
+
+    def __enter__(self) -> EpochLog:
+        return self
+
+    def __exit__(self, *exc_info: Any) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """The table of `history_`."""
+        return pd.DataFrame(self._rows)
+
+    def open_epoch(self) -> None:
+        """Tell the callbacks that an epoch begins."""
+        self._epoch_context = self._context.subcontext(task_name="epoch")
+        self._epoch_context.call_on_fit_task_begin(**self._told)
+
+    def close_epoch(
+        self,
+        losses: Iterable[float],
+        *,
+        step: int,
+        epoch: int,
+        L_o: float,
+        changed: float,
+        corrected: float,
+        attributes: Callable[[], dict[str, Any]],
+    ) -> bool:
+        """Note an epoch: `losses` holds the loss, L_c, L_p and L_e, `attributes` gives the fitted attributes so far.
+
+        Returns whether a callback asked to stop.
+        """
+        now = time.perf_counter()
+        terms = dict(zip(("loss", "L_c", "L_p", "L_e"), map(float, losses), strict=True))
+        shares = {"labels_changed": changed, "labels_corrected": corrected}
+        self._rows.append({"step": step, "epoch": epoch, **terms, "L_o": L_o, **shares, "seconds": now - self._last})
+        self._last = now
+        if self._verbose:
+            self._show(self._rows[-1])
+        return bool(self._epoch_context.call_on_fit_task_end(**self._told, reconstruction_attributes=attributes))
+
+    def _show(self, row: dict[str, Any]) -> None:
+        done = len(self._rows)
+        figures = f"loss {row['loss']:.4f}, labels changed {row['labels_corrected']:.1%}"
+        if self._bar is not None:
+            self._bar.set_postfix_str(figures, refresh=False)
+            self._bar.update()
+        elif done % max(1, self._n_epochs // _LOG_LINES) == 0 or done == self._n_epochs:
+            left = (self._last - self._started) / done * (self._n_epochs - done)
+            print(f"epoch {done}/{self._n_epochs}: {figures}, {left:.0f} s left", file=sys.stderr, flush=True)

@@ -1,0 +1,259 @@
+"""The first block of the optimisation: the network, and its epochs against the labels. The seam to skorch.
+
+skorch builds the optimiser from the user's parameters, holds network and optimiser, moves them to the device,
+calls the user's callbacks and predicts. The epoch loop is ours: one for all kinds of rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import EpochTimer
+from skorch.utils import TeeGenerator
+from torch import Tensor, nn
+
+from .augmentation import Augmentation
+from .data import Rows, as_network_input, row_batches
+from .exceptions import TrainingDivergedError
+from .labels import LabelStore
+from .losses import evaluate_objective
+
+__all__ = ["JointNet", "Objective", "Trainer", "build_net", "isolated_rng", "learning_rate_factor"]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What the network is trained on besides the labels: eq. 3's weights and prior, and the gradient's limit."""
+
+    alpha: float
+    beta: float
+    class_prior: Tensor
+    max_grad_norm: float | None = None
+
+
+class JointNet(NeuralNet):
+    """skorch net that takes raw batches and gives float32 logits, and keeps no history by the batch."""
+
+    def __init__(
+        self,
+        module: Any,
+        criterion: Any = object,
+        *,
+        augment: Augmentation | None = None,
+        bfloat16: bool = False,
+        **kwargs: Any,
+    ):
+        super().__init__(module, criterion, **kwargs)
+        self.augment = augment
+        self.bfloat16 = bfloat16
+
+    @property
+    def _default_callbacks(self) -> list[tuple[str, Any]]:
+        return [("epoch_timer", EpochTimer())]
+
+    def on_batch_begin(self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any) -> None:
+        """Open no new batch in the history: it would grow by a row a batch."""
+
+    def infer(self, x: Tensor, **fit_params: Any) -> Tensor:
+        """Give the logits (n, n_classes) of a raw batch, in float32; augment it while training."""
+        device = torch.device(self.device)
+        x = as_network_input(x, device)
+        if self.module_.training and self.augment is not None:
+            x = self.augment(x)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16):
+            if x.ndim == 4:
+                x = x.contiguous(memory_format=torch.channels_last)
+            logits: Tensor = self.module_(x)
+        return logits.float()
+
+
+def softmax_rows(logits: Tensor) -> Tensor:
+    """Turn logits into probabilities; a named function, so that a net that predicts by it can be pickled."""
+    return logits.softmax(dim=1)
+
+
+def build_net(
+    module: nn.Module,
+    *,
+    device: torch.device,
+    bfloat16: bool,
+    augment: Augmentation | None,
+    optimizer: Any,
+    optimizer_params: dict[str, Any],
+    lr: float,
+    batch_size: int,
+    net_params: dict[str, Any],
+) -> JointNet:
+    """Build an initialised skorch net around a network, which it trains in place."""
+    if any(p.ndim == 4 for p in module.parameters()):
+        module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    params = dict(net_params)
+    if isinstance(params.get("callbacks"), list):
+        params["callbacks"] = list(params["callbacks"])  # skorch empties the list it is given after training
+    net = JointNet(
+        module,
+        augment=augment,
+        bfloat16=bfloat16,
+        device=str(device),
+        optimizer=optimizer,
+        lr=lr,
+        batch_size=batch_size,
+        train_split=None,
+        iterator_valid=row_batches,
+        predict_nonlinearity=softmax_rows,
+        verbose=0,
+        **{f"optimizer__{name}": value for name, value in optimizer_params.items()},
+        **params,
+    )
+    return net.initialize()
+
+
+def learning_rate_factor(schedule: str, epoch: int, max_epochs: int) -> float:
+    """Give the share of the learning rate at an epoch, counted from 1.
+
+    "constant"; "decay": constant, then linear to 0 over the last 30 %; "steps": a tenth after 1/3 of the epochs
+    and a hundredth after 2/3.
+    """
+    if schedule == "decay":
+        return min(1.0, (max_epochs - epoch + 0.5) / (0.3 * max_epochs))  # at the middle of the epoch
+    if schedule == "steps":
+        return float(0.1 ** (3 * (epoch - 1) // max_epochs))
+    return 1.0
+
+
+class Trainer:
+    """Trains one net on rows and a label store, an epoch at a time.
+
+    Parameters
+    ----------
+    net : JointNet
+        Initialised.
+    rows : Rows
+        Inputs of all samples.
+    labels : LabelStore
+        What the network is trained towards, and where its outputs are kept.
+    objective : Objective
+        Loss.
+    schedule : str
+        Learning-rate schedule of `learning_rate_factor`.
+    max_epochs : int
+        Length of the schedule.
+    generator : torch.Generator
+        Draws the order of the samples.
+    sample_weight : Tensor of shape (n_samples,) or None
+        Samples of weight 0 are not trained on; their outputs are those of an evaluation pass.
+    """
+
+    def __init__(
+        self,
+        net: JointNet,
+        rows: Rows,
+        labels: LabelStore,
+        objective: Objective,
+        *,
+        schedule: str,
+        max_epochs: int,
+        generator: torch.Generator,
+        sample_weight: Tensor | None = None,
+    ):
+        self.net, self.rows, self.labels, self.objective = net, rows, labels, objective
+        self.schedule, self.max_epochs, self.generator = schedule, max_epochs, generator
+        self.weight = sample_weight
+        everyone = torch.arange(len(rows))
+        positive = everyone >= 0 if sample_weight is None else sample_weight.cpu() > 0
+        self._trained, self._untrained = everyone[positive], everyone[~positive]
+        self._base_rates = [group["lr"] for group in net.optimizer_.param_groups]
+        # stepping through no callback costs a tenth of a small network's batch
+        self._has_user_callbacks = len(net.callbacks_) > len(net.get_default_callbacks())
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[None]:
+        """Tell the user's callbacks when training begins and ends."""
+        self.net.notify("on_train_begin", X=self.rows, y=None)
+        yield
+        self.net.notify("on_train_end", X=self.rows, y=None)
+
+    def run_epoch(self, epoch: int, record: bool) -> Tensor:
+        """θ-step: one epoch on fixed labels. Gives the mean loss, L_c, L_p and L_e, shape (4,), on the CPU."""
+        self.net.notify("on_epoch_begin", dataset_train=self.rows, dataset_valid=None)
+        factor = learning_rate_factor(self.schedule, epoch, self.max_epochs)
+        for group, rate in zip(self.net.optimizer_.param_groups, self._base_rates, strict=True):
+            group["lr"] = rate * factor
+        self.net.module_.train()
+        sums = torch.zeros(5, device=self.labels.codes.device)
+        for numbers, x in self._shuffled_batches():
+            sums += self._train_on_batch(numbers, x, record)
+        means = (sums[:4] / sums[4]).cpu()  # the epoch's only synchronisation with the device
+        if not torch.isfinite(means).all():
+            raise TrainingDivergedError(
+                f"The training loss is not finite at epoch {epoch}: loss {means[0]:g} (L_c {means[1]:g}, "
+                f"L_p {means[2]:g}, L_e {means[3]:g}). Lower `lr` or `max_grad_norm`, or check X for extreme values."
+            )
+        if record and len(self._untrained):
+            self._record_untrained()
+        self.net.history.record("train_loss", float(means[0]))
+        self.net.notify("on_epoch_end", dataset_train=self.rows, dataset_valid=None)
+        return means
+
+    def _train_on_batch(self, numbers: Tensor, x: Tensor, record: bool) -> Tensor:
+        """Give loss and terms times the batch's weight, and that weight: shape (5,)."""
+        net, objective = self.net, self.objective
+        if self._has_user_callbacks:
+            net.notify("on_batch_begin", batch=(x, numbers), training=True)
+        weight = None if self.weight is None else self.weight[numbers]
+        net.optimizer_.zero_grad(set_to_none=True)
+        loss, terms, proba = evaluate_objective(
+            net.infer(x), self.labels.targets(numbers), objective.class_prior, objective.alpha, objective.beta, weight
+        )
+        loss.backward()
+        if objective.max_grad_norm is not None:
+            nn.utils.clip_grad_norm_(net.module_.parameters(), objective.max_grad_norm)
+        if self._has_user_callbacks:
+            named = TeeGenerator(net.module_.named_parameters())
+            net.notify("on_grad_computed", named_parameters=named, batch=(x, numbers), training=True)
+        net.optimizer_.step()
+        if record:
+            self.labels.record(numbers, proba)
+        if self._has_user_callbacks:
+            net.notify("on_batch_end", batch=(x, numbers), training=True, loss=loss.detach(), y_pred=proba)
+        share = torch.full((1,), float(len(numbers)), device=loss.device) if weight is None else weight.sum()[None]
+        return torch.cat([loss.detach()[None], terms, torch.ones(1, device=loss.device)]) * share
+
+    def _shuffled_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        order = self._trained[torch.randperm(len(self._trained), generator=self.generator)]
+        sizes = batch_sizes(len(order), self.net.batch_size)
+        to_read = order.to(self.rows.number_device).split(sizes)
+        to_label = order.to(self.labels.codes.device).split(sizes)
+        return zip(to_label, self.rows.batches(to_read), strict=True)
+
+    def _record_untrained(self) -> None:
+        numbers = self._untrained.split(self.net.batch_size)
+        to_read = [chunk.to(self.rows.number_device) for chunk in numbers]
+        self.net.module_.eval()
+        with torch.no_grad():
+            for chunk, x in zip(numbers, self.rows.batches(to_read), strict=True):
+                self.labels.record(chunk.to(self.labels.codes.device), softmax_rows(self.net.infer(x)))
+
+
+def batch_sizes(n_rows: int, batch_size: int) -> list[int]:
+    """Cut rows into batches; a last batch of one row, which batch normalisation cannot take, joins the one before."""
+    sizes = [batch_size] * (n_rows // batch_size)
+    rest = n_rows % batch_size
+    if rest == 1 and sizes:
+        sizes[-1] += 1
+    elif rest:
+        sizes.append(rest)
+    return sizes
+
+
+@contextlib.contextmanager
+def isolated_rng(seed: int) -> Iterator[torch.Generator]:
+    """Seed torch inside the block and put its global state back after it; give a generator of the same seed."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        yield torch.Generator().manual_seed(seed)
