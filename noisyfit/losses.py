@@ -274,7 +274,9 @@ class _JointObjective(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad_loss: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_loss: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+        if grad_loss is None:  # only the other outputs were asked for
+            return (None,) * 6
         (gradient,) = ctx.saved_tensors
         return grad_loss * gradient, None, None, None, None, None
 

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from torch.utils.data import Dataset, IterableDataset
+
+from noisyfit.data import as_network_input, as_rows, row_batches
+
+CPU = torch.device("cpu")
+CHUNKS = [torch.tensor([3, 0, 9]), slice(2, 6), torch.tensor([1])]
+
+
+class Inputs(Dataset):
+    def __init__(self, X):
+        self.X = X
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, i):
+        return torch.from_numpy(self.X[i])
+
+
+@pytest.fixture
+def X():
+    X = np.random.RandomState(0).randn(10, 6).astype(np.float32)
+    X[np.abs(X) < 0.5] = 0
+    return X
+
+
+def memmap(X, folder):
+    path = folder / f"X_{X.dtype}.bin"
+    X.tofile(path)
+    return np.memmap(path, dtype=X.dtype, mode="r", shape=X.shape)
+
+
+def kinds(X, folder):
+    read_only = X.copy()
+    read_only.flags.writeable = False
+    return {
+        "array": X,
+        "read-only": read_only,
+        "Fortran order": np.asfortranarray(X),
+        "reversed": X[::-1].copy()[::-1],
+        "memmap": memmap(X, folder),
+        "float64 memmap": memmap(X.astype(np.float64), folder),
+        "sparse": sp.csr_matrix(X),
+        "sparse array": sp.csr_array(X),
+        "dataset": Inputs(X),
+    }
+
+
+def test_every_kind_gives_the_same_batches_and_moments(X, tmp_path):
+    for name, data in kinds(X, tmp_path).items():
+        rows = as_rows(data, CPU)
+        assert len(rows) == 10
+        assert rows.item_shape == (6,)
+        for chunk, batch in zip(CHUNKS, rows.batches(CHUNKS), strict=True):
+            expected = X[chunk if isinstance(chunk, slice) else chunk.numpy()]
+            np.testing.assert_array_equal(batch.numpy(), expected, err_msg=name)
+            assert batch.dtype == torch.float32
+        mean, variance = rows.moments()
+        np.testing.assert_allclose(mean, X.mean(0, dtype=np.float64), atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(variance, X.var(0, dtype=np.float64), atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("kind", ["array", "sparse", "dataset", "memmap"])
+def test_weighted_moments(X, tmp_path, kind):
+    weight = torch.tensor([0, 1, 2, 0, 1, 1, 3, 0, 1, 2], dtype=torch.float32)
+    repeated = np.repeat(X, weight.int().numpy(), axis=0).astype(np.float64)
+    mean, variance = as_rows(kinds(X, tmp_path)[kind], CPU).moments(weight)
+    np.testing.assert_allclose(mean, repeated.mean(0), atol=1e-6)
+    np.testing.assert_allclose(variance, repeated.var(0), atol=1e-6)
+
+
+def test_moments_of_far_off_features_do_not_cancel():
+    X = (1e7 + np.random.RandomState(0).randint(0, 9, (5000, 1))).astype(np.float32)
+    mean, variance = as_rows(X, CPU).moments()
+    np.testing.assert_allclose(variance, X.var(0, dtype=np.float64), rtol=1e-9)
+    np.testing.assert_allclose(mean, X.mean(0, dtype=np.float64), rtol=1e-12)
+
+
+def test_arrays_are_not_copied(X):
+    batch = next(iter(as_rows(X, CPU).batches([slice(0, 10)])))
+    assert batch.data_ptr() == X.ctypes.data
+
+
+def test_only_images_of_bytes_are_divided():
+    image = torch.full((1, 1, 2, 2), 255, dtype=torch.uint8)
+    assert (as_network_input(image, CPU) == 1).all()
+    assert (as_network_input(torch.full((2, 2), 255.0), CPU) == 255).all()
+    assert as_network_input(torch.ones(2, 2, dtype=torch.float64), CPU).dtype == torch.float32
+    assert as_network_input(torch.ones(2, 2, dtype=torch.int64), CPU).dtype == torch.int64  # numbers of tokens
+
+
+def test_bytes_stay_bytes_in_memory(tmp_path):
+    X = np.random.RandomState(0).randint(0, 256, (4, 3, 8, 8)).astype(np.uint8)
+    for data in (X, memmap(X, tmp_path)):
+        assert next(iter(as_rows(data, CPU).batches([slice(0, 2)]))).dtype == torch.uint8
+
+
+def test_a_dataset_is_read_by_workers_that_outlive_an_epoch(X):
+    rows = as_rows(Inputs(X), CPU, {"num_workers": 1})
+    for _ in range(2):
+        batches = list(rows.batches(CHUNKS))
+        np.testing.assert_array_equal(batches[0].numpy(), X[[3, 0, 9]])
+    assert rows._loader._iterator is not None
+
+
+def test_batches_in_order_for_prediction(X):
+    batches = [x for x, _ in row_batches(as_rows(X, CPU), batch_size=4)]
+    assert [len(x) for x in batches] == [4, 4, 2]
+    np.testing.assert_array_equal(torch.cat(batches).numpy(), X)
+    loaded = list(row_batches(Inputs(X), batch_size=4))
+    np.testing.assert_array_equal(torch.cat(loaded).numpy(), X)
+
+
+class Pairs(Inputs):
+    def __getitem__(self, i):
+        return torch.from_numpy(self.X[i]), 0
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        yield torch.zeros(3)
+
+
+class LatePairs(Inputs):
+    def __getitem__(self, i):
+        return (torch.zeros(6), 0) if i else torch.zeros(6)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "error", "message"),
+    [
+        (lambda X: Pairs(X), TypeError, "Dataset of inputs alone.*got a tuple.*pass them as `y`"),
+        (lambda X: Stream(), TypeError, "map-style Dataset.*got Stream"),
+        (lambda X: Inputs(X[:0]), ValueError, "empty Dataset"),
+    ],
+)
+def test_wrong_datasets(X, quick, dataset, error, message):
+    with pytest.raises(error, match=message):
+        quick().fit(dataset(X), [0, 1] * 5)
+
+
+def test_a_dataset_that_gives_pairs_later(X):
+    rows = as_rows(LatePairs(X), CPU)
+    with pytest.raises(TypeError, match="inputs alone"):
+        list(rows.batches([torch.tensor([1, 2])]))

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from noisyfit.labels import LabelStore, label_rule, most_probable, relabel_clearest
+
+N, N_CLASSES, WINDOW = 11, 3, 4
+
+
+def epochs(n_epochs, seed=0):
+    return torch.tensor(np.random.RandomState(seed).dirichlet(np.ones(N_CLASSES), (n_epochs, N)), dtype=torch.float32)
+
+
+def fill(store, outputs):
+    """Record each epoch in two batches of shuffled rows."""
+    for proba in outputs:
+        for rows in torch.randperm(N, generator=torch.Generator().manual_seed(0)).split(6):
+            store.record(rows, proba[rows])
+        store.close_epoch()
+
+
+@pytest.mark.parametrize("n_epochs", [1, 2, 4, 5, 9])
+def test_soft_labels_are_the_mean_of_the_last_window_epochs(n_epochs):
+    store = LabelStore(torch.zeros(N, dtype=torch.long), N_CLASSES, WINDOW)
+    outputs = epochs(n_epochs)
+    fill(store, outputs)
+    store.step()
+    expected = outputs[-WINDOW:].mean(0)
+    torch.testing.assert_close(store.soft_labels, expected)
+    torch.testing.assert_close(store.targets(torch.arange(N)), expected)
+    assert (store.codes == expected.argmax(1)).all()
+
+
+def test_labels_stay_as_given_until_the_first_step():
+    given = torch.arange(N) % N_CLASSES
+    store = LabelStore(given, N_CLASSES, WINDOW)
+    fill(store, epochs(3))
+    rows = torch.tensor([4, 0, 10])
+    assert (store.targets(rows) == torch.eye(N_CLASSES)[given[rows]]).all()
+    assert (store.soft_labels == torch.eye(N_CLASSES)[given]).all()
+    assert store.share_corrected() == 0
+
+
+def test_targets_do_not_move_while_an_epoch_is_recorded():
+    store = LabelStore(torch.zeros(N, dtype=torch.long), N_CLASSES, WINDOW)
+    fill(store, epochs(WINDOW))
+    store.step()
+    before = store.targets(torch.arange(N)).clone()
+    fill(store, epochs(1, seed=5))
+    assert (store.targets(torch.arange(N)) == before).all()
+
+
+def test_hard_labels_train_on_one_hot_but_keep_the_averages():
+    store = LabelStore(torch.zeros(N, dtype=torch.long), N_CLASSES, WINDOW, soft=False)
+    outputs = epochs(2)
+    fill(store, outputs)
+    store.step()
+    expected = outputs.mean(0)
+    assert (store.targets(torch.arange(N)) == torch.eye(N_CLASSES)[expected.argmax(1)]).all()
+    torch.testing.assert_close(store.soft_labels, expected)
+
+
+@pytest.mark.parametrize("n_relabel", [1, 3, 100])
+def test_the_clearest_labels_change_first(n_relabel):
+    proba = epochs(1)[0]
+    current = torch.zeros(N, dtype=torch.long)
+    new = relabel_clearest(proba, current, n_relabel)
+    best = proba.argmax(1).numpy()
+    gain = np.log(proba.numpy()[np.arange(N), best]) - np.log(proba.numpy()[:, 0])
+    candidates = [i for i in range(N) if best[i] != 0]
+    expected = sorted(candidates, key=lambda i: (-gain[i], i))[:n_relabel]
+    assert sorted((new != current).nonzero().flatten().tolist()) == sorted(expected)
+    assert (new.numpy()[expected] == best[expected]).all()
+
+
+def test_equal_gains_change_by_row():
+    proba = torch.tensor([[0.2, 0.8]] * 5)
+    new = relabel_clearest(proba, torch.zeros(5, dtype=torch.long), 2)
+    assert new.tolist() == [1, 1, 0, 0, 0]
+
+
+def test_a_current_label_of_probability_zero_is_the_clearest():
+    proba = torch.tensor([[0.1, 0.9], [0.0, 1.0]])
+    assert relabel_clearest(proba, torch.zeros(2, dtype=torch.long), 1).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("rule", [most_probable, label_rule("hard", 2), label_rule("soft", None)])
+def test_rules_leave_their_input_alone_and_are_stable(rule):
+    proba, current = epochs(1)[0], torch.zeros(N, dtype=torch.long)
+    copies = proba.clone(), current.clone()
+    new = rule(proba, current)
+    assert (proba == copies[0]).all()
+    assert (current == copies[1]).all()
+    assert new.shape == (N,)
+    agreed = proba.argmax(1)
+    assert (rule(proba, agreed) == agreed).all()
+
+
+def test_changes_replay_to_the_current_labels():
+    given = torch.arange(N) % N_CLASSES
+    store = LabelStore(given, N_CLASSES, 1)
+    for seed in range(3):
+        fill(store, epochs(1, seed))
+        store.step()
+    codes = given.clone()
+    for rows, new in store.changes:
+        assert (codes[rows] != new).all()
+        codes[rows] = new
+    assert (codes == store.codes).all()
+    assert store.share_corrected() == pytest.approx(float((codes != given).float().mean()))
+    assert (store.given == torch.arange(N) % N_CLASSES).all()

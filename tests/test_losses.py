@@ -1,0 +1,172 @@
+"""The objective's terms against closed forms, an independent NumPy version and numerical gradients."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from noisyfit.losses import (
+    class_prior_divergence,
+    evaluate_objective,
+    joint_loss,
+    kl_classification_loss,
+    prediction_entropy,
+)
+
+N_BATCH, N_CLASSES = 7, 4
+ALPHA, BETA = 1.2, 0.8
+
+
+def numpy_terms(logits, labels, prior, weight=None):
+    """L_c, L_p and L_e in float64, written from the equations."""
+    z = np.asarray(logits, dtype=np.float64)
+    s = np.exp(z - z.max(1, keepdims=True))
+    s /= s.sum(1, keepdims=True)
+    v = np.full(len(z), 1.0) if weight is None else np.asarray(weight, dtype=np.float64)
+    v = v / v.sum()
+    kl = np.array([sum(y * math.log(y / q) for y, q in zip(*row, strict=True) if y > 0) for row in zip(labels, s)])
+    mean = v @ s
+    divergence = sum(p * math.log(p / m) for p, m in zip(prior, mean, strict=True) if p > 0)
+    entropy = -np.array([sum(q * math.log(q) for q in row if q > 0) for row in s])
+    return np.array([v @ kl, divergence, v @ entropy])
+
+
+@pytest.fixture
+def batch():
+    rng = np.random.RandomState(0)
+    logits = torch.tensor(rng.randn(N_BATCH, N_CLASSES) * 3, dtype=torch.float64, requires_grad=True)
+    labels = rng.dirichlet(np.ones(N_CLASSES), N_BATCH)
+    labels[0] = np.eye(N_CLASSES)[2]  # one hard label among the soft ones
+    return logits, torch.tensor(labels), torch.tensor([0.4, 0.3, 0.2, 0.1], dtype=torch.float64)
+
+
+def test_terms_equal_the_equations(batch):
+    logits, labels, prior = batch
+    expected = numpy_terms(logits.detach(), labels.numpy(), prior.numpy())
+    terms = [kl_classification_loss(logits, labels), class_prior_divergence(logits, prior), prediction_entropy(logits)]
+    np.testing.assert_allclose([t.item() for t in terms], expected, rtol=1e-12)
+    total = joint_loss(logits, labels, prior, ALPHA, BETA)
+    np.testing.assert_allclose(total.item(), expected @ [1, ALPHA, BETA], rtol=1e-12)
+
+
+def test_closed_forms():
+    uniform, one_hot = torch.zeros(3, N_CLASSES), torch.eye(N_CLASSES)[:3]
+    prior = torch.full((N_CLASSES,), 1 / N_CLASSES)
+    assert kl_classification_loss(uniform, one_hot).item() == pytest.approx(math.log(N_CLASSES))
+    assert prediction_entropy(uniform).item() == pytest.approx(math.log(N_CLASSES))
+    assert class_prior_divergence(uniform, prior).item() == pytest.approx(0, abs=1e-6)
+    # all mass of the prior on one class: log(1 / s_bar)
+    assert class_prior_divergence(uniform, torch.eye(N_CLASSES)[1]).item() == pytest.approx(math.log(N_CLASSES))
+
+
+def test_perfect_predictions_have_no_classification_loss(batch):
+    logits, _, _ = batch
+    assert kl_classification_loss(logits, logits.detach().softmax(1)).item() == pytest.approx(0, abs=1e-12)
+
+
+def test_without_the_other_terms_one_hot_labels_give_cross_entropy(batch):
+    logits, _, prior = batch
+    target = torch.arange(N_BATCH) % N_CLASSES
+    one_hot = torch.nn.functional.one_hot(target, N_CLASSES).double()
+    expected = torch.nn.functional.cross_entropy(logits, target)
+    torch.testing.assert_close(joint_loss(logits, one_hot, prior, 0.0, 0.0), expected)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_fused_objective_equals_the_sum_of_the_terms(batch, weighted):
+    logits, labels, prior = batch
+    if weighted:  # integer weights: a weighted mean is the mean over repeated rows
+        repeats = torch.tensor([1, 3, 2, 1, 1, 2, 4])
+        weight, rows = repeats.double(), torch.repeat_interleave(torch.arange(N_BATCH), repeats)
+    else:
+        weight, rows = None, torch.arange(N_BATCH)
+    z, y = logits[rows], labels[rows]
+    expected = (
+        kl_classification_loss(z, y) + ALPHA * class_prior_divergence(z, prior) + BETA * prediction_entropy(z)
+    )
+    (expected_gradient,) = torch.autograd.grad(expected, logits)
+    loss, terms, proba = evaluate_objective(logits, labels, prior, ALPHA, BETA, weight)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(gradient, expected_gradient)
+    torch.testing.assert_close(proba, logits.softmax(1).detach())
+    np.testing.assert_allclose(terms, numpy_terms(logits.detach(), labels.numpy(), prior.numpy(), weight), rtol=1e-10)
+
+
+CASES = {
+    "kl": lambda z, y, p: kl_classification_loss(z, y),
+    "prior": lambda z, y, p: class_prior_divergence(z, p),
+    "entropy": lambda z, y, p: prediction_entropy(z),
+    "joint": lambda z, y, p: joint_loss(z, y, p, ALPHA, BETA),
+    "joint, weighted": lambda z, y, p: evaluate_objective(z, y, p, ALPHA, BETA, torch.arange(1.0, N_BATCH + 1))[0],
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_gradients_equal_numerical_ones(case, batch):
+    logits, labels, prior = batch
+    assert torch.autograd.gradcheck(lambda z: CASES[case](z, labels, prior), (logits,))
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_finite_at_probabilities_zero_and_one(case, dtype):
+    # probabilities that underflow to exactly 0 and 1, for right and for wrong labels; the last class for no row
+    logits = torch.full((N_BATCH, N_CLASSES), -2000.0, dtype=dtype)
+    logits[torch.arange(N_BATCH), torch.arange(N_BATCH) % (N_CLASSES - 1)] = 0.0
+    logits.requires_grad_()
+    labels = torch.eye(N_CLASSES, dtype=dtype)[torch.arange(N_BATCH) % N_CLASSES]
+    prior = torch.full((N_CLASSES,), 1 / N_CLASSES, dtype=dtype)
+    loss = CASES[case](logits, labels, prior)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_prior_divergence_is_exact_where_probabilities_underflow():
+    logits = torch.tensor([[0.0, -3000.0], [0.0, -3000.0]], requires_grad=True)
+    loss = class_prior_divergence(logits, torch.tensor([0.5, 0.5]))
+    loss.backward()
+    assert loss.item() == pytest.approx(math.log(0.5) + 1500, rel=1e-6)
+    assert logits.grad[:, 1].sum().item() == pytest.approx(-0.5, rel=1e-4)  # the dead class is still pulled up
+
+
+def test_class_of_no_share_is_left_out():
+    logits = torch.zeros(2, 3, requires_grad=True)
+    loss = joint_loss(logits, torch.eye(3)[:2], torch.tensor([0.5, 0.5, 0.0]), 1.0, 0.0)
+    loss.backward()
+    assert loss.item() == pytest.approx(math.log(3) + math.log(1.5), rel=1e-6)
+
+
+def test_labels_and_prior_get_no_gradient(batch):
+    logits, labels, prior = batch
+    _, terms, proba = evaluate_objective(logits, labels, prior, ALPHA, BETA)
+    assert not terms.requires_grad
+    assert not proba.requires_grad
+
+
+def test_joint_objective_can_be_vectorised(batch):
+    logits, labels, prior = batch
+    stacked = torch.stack([logits.detach(), 2 * logits.detach()])
+    gradient = torch.func.vmap(torch.func.grad(lambda z: joint_loss(z, labels, prior, ALPHA, BETA)))(stacked)
+    for z, g in zip(stacked, gradient, strict=True):
+        z = z.clone().requires_grad_()
+        joint_loss(z, labels, prior, ALPHA, BETA).backward()
+        torch.testing.assert_close(g, z.grad)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda z: kl_classification_loss(z, torch.zeros(2, dtype=torch.long)), "`labels` must have the shape"),
+        (lambda z: class_prior_divergence(z, torch.ones(2)), "`class_prior` must have one entry per class"),
+        (lambda z: prediction_entropy(z[0]), "`logits` must have shape"),
+        (lambda z: joint_loss(z[:0], z[:0], torch.ones(3), 1.0, 1.0), "`logits` must have shape"),
+    ],
+)
+def test_wrong_shapes(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(torch.zeros(2, 3))

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from noisyfit.noise import (
+    CELL_COUNT,
+    DIAGONAL_COUNT,
+    NoiseMatrix,
+    asymmetric_noise,
+    corrupt_labels,
+    pair_flip_noise,
+    symmetric_noise,
+    uniform_noise,
+)
+
+MATRICES = {
+    "uniform": uniform_noise(5, 0.4),
+    "symmetric": symmetric_noise(5, 0.4),
+    "pair flip": pair_flip_noise(5, 0.4),
+    "asymmetric": asymmetric_noise(5, 0.4, {0: 3, 3: 0, 2: 1}),
+}
+
+
+@pytest.mark.parametrize("kind", MATRICES)
+def test_rows_are_distributions(kind):
+    matrix = MATRICES[kind]
+    assert matrix.dtype == np.float64
+    assert (matrix >= 0).all()
+    np.testing.assert_allclose(matrix.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("kind", MATRICES)
+def test_matrix_is_recovered_from_the_drawn_labels(kind):
+    y = np.repeat(np.arange(5), 40_000)
+    drawn = corrupt_labels(y, MATRICES[kind], random_state=1)
+    counted = np.array([[np.mean(drawn[y == i] == j) for j in range(5)] for i in range(5)])
+    np.testing.assert_allclose(counted, MATRICES[kind], atol=0.012)  # five standard errors
+    assert (counted[MATRICES[kind] == 0] == 0).all()
+
+
+def test_share_of_labels_that_really_change():
+    change = {kind: 1 - np.trace(matrix) / 5 for kind, matrix in MATRICES.items()}
+    expected = {"uniform": 0.4 * 4 / 5, "symmetric": 0.4, "pair flip": 0.4, "asymmetric": 0.4 * 3 / 5}
+    assert change == pytest.approx(expected)
+
+
+def test_same_seed_same_labels():
+    y = np.arange(1000) % 5
+    draws = [corrupt_labels(y, MATRICES["uniform"], random_state=seed) for seed in (3, 3, 4)]
+    assert (draws[0] == draws[1]).all()
+    assert (draws[0] != draws[2]).any()
+
+
+def test_no_seed_leaves_the_global_state_alone():
+    before = np.random.get_state()[1].copy()
+    corrupt_labels(np.arange(10) % 5, MATRICES["uniform"])
+    assert (np.random.get_state()[1] == before).all()
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.array(["a", "b", "c", "d", "e"] * 20),
+        np.array([0, 5, 7, 8, 9] * 20, dtype=np.int16),
+        np.array(["x", "y", "z", "u", "v"] * 20, dtype=object),
+        np.array([0, 1, 2] * 30),  # two classes do not occur, but may be drawn
+    ],
+    ids=["strings", "gaps", "objects", "absent classes"],
+)
+def test_labels_of_any_kind_keep_their_dtype(y):
+    before = y.copy()
+    drawn = corrupt_labels(y, MATRICES["symmetric"], random_state=0)
+    assert drawn.dtype == y.dtype
+    assert (y == before).all()
+    assert 0.2 < (drawn != y).mean() < 0.6
+
+
+def test_no_noise_and_full_noise():
+    y = np.arange(100) % 5
+    assert (corrupt_labels(y, symmetric_noise(5, 0.0)) == y).all()
+    assert (corrupt_labels(y, symmetric_noise(5, 1.0)) != y).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: symmetric_noise(3, 70), ValueError, r"`rate` must be .*at most 1, got 70. Pass 0.7 for 70 %"),
+        (lambda: uniform_noise(1, 0.1), ValueError, "`n_classes` must be .*at least 2, got 1"),
+        (lambda: uniform_noise(3.0, 0.1), TypeError, "`n_classes` must be an int"),
+        (lambda: symmetric_noise(3, "0.2"), TypeError, "`rate` must be a number"),
+        (lambda: asymmetric_noise(3, 0.2, {0: 3}), ValueError, r"`pairs` must .*got 0 -> 3"),
+        (lambda: asymmetric_noise(3, 0.2, [(0, 0)]), ValueError, r"`pairs` must .*got 0 -> 0"),
+        (lambda: asymmetric_noise(3, 0.2, [(0, 1), (0, 2)]), ValueError, "at most once"),
+        (lambda: corrupt_labels([0, 1], [[0.5, 0.6], [0, 1]]), ValueError, "sum to 1 in every row"),
+        (lambda: corrupt_labels([0, 1], [[1.0, 0.0]]), ValueError, "must be square"),
+        (lambda: corrupt_labels(["a", "b", "c"], np.eye(2)), ValueError, "2 rows but `y` has 3 distinct labels"),
+        (lambda: corrupt_labels([[0, 1]], np.eye(2)), ValueError, r"`y` must have shape \(n_samples,\)"),
+    ],
+)
+def test_wrong_input(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_step_counts_given_labels_by_soft_labels():
+    rng = np.random.RandomState(0)
+    given, soft, weight = rng.randint(3, size=50), rng.dirichlet(np.ones(3), 50), rng.rand(50)
+    counts = np.full((3, 3), CELL_COUNT) + np.eye(3) * (DIAGONAL_COUNT - CELL_COUNT)
+    for i in range(50):
+        counts[:, given[i]] += weight[i] * soft[i]
+    noise = NoiseMatrix(torch.tensor(given), 3, torch.tensor(weight))
+    noise.step(torch.tensor(soft))
+    np.testing.assert_allclose(noise.matrix, counts / counts.sum(1, keepdims=True), rtol=1e-12)
+
+
+def test_evidence_loss_is_the_mean_surprise_of_the_given_labels():
+    rng = np.random.RandomState(0)
+    given, soft = rng.randint(3, size=50), rng.dirichlet(np.ones(3), 50)
+    noise = NoiseMatrix(torch.tensor(given), 3)
+    assert noise.evidence_loss() == pytest.approx(0, abs=0.01)  # labels as given: next to no surprise
+    noise.step(torch.tensor(soft))
+    log_matrix = noise.matrix.log().numpy()
+    assert noise.evidence_loss() == pytest.approx(-np.mean([soft[i] @ log_matrix[:, given[i]] for i in range(50)]))
+
+
+def test_step_recovers_a_matrix_from_true_labels():
+    y = np.arange(60_000) % 5
+    given = corrupt_labels(y, MATRICES["asymmetric"], random_state=0)
+    noise = NoiseMatrix(torch.tensor(given), 5)
+    noise.step(torch.nn.functional.one_hot(torch.tensor(y), 5).float())
+    np.testing.assert_allclose(noise.matrix, MATRICES["asymmetric"], atol=0.025)

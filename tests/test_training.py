@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from noisyfit.augmentation import as_augmentation, crop_flip
+from noisyfit.devices import resolve_device, use_bfloat16
+from noisyfit.training import batch_sizes, isolated_rng, learning_rate_factor
+
+
+@pytest.mark.parametrize(("n_rows", "batch_size"), [(1, 4), (3, 4), (4, 4), (5, 4), (6, 4), (9, 4), (5, 1), (2, 1)])
+def test_batches_cover_all_rows_and_none_has_one_row(n_rows, batch_size):
+    sizes = batch_sizes(n_rows, batch_size)
+    assert sum(sizes) == n_rows
+    assert max(sizes) <= batch_size + 1
+    if batch_size > 1 and n_rows > 1:
+        assert min(sizes) > 1
+
+
+def test_constant_rate():
+    assert {learning_rate_factor("constant", epoch, 7) for epoch in range(1, 8)} == {1.0}
+
+
+@pytest.mark.parametrize("max_epochs", [1, 2, 3, 10, 60])
+def test_decay_is_constant_then_falls_to_zero(max_epochs):
+    factors = np.array([learning_rate_factor("decay", epoch, max_epochs) for epoch in range(1, max_epochs + 1)])
+    assert (factors[: int(0.7 * max_epochs)] == 1).all()
+    assert (np.diff(factors) <= 0).all()
+    assert (factors > 0).all()
+    if max_epochs >= 10:
+        assert factors.sum() == pytest.approx(0.85 * max_epochs)  # the area under the line
+
+
+@pytest.mark.parametrize(("max_epochs", "counts"), [(6, [2, 2, 2]), (7, [3, 2, 2]), (120, [40, 40, 40]), (1, [1])])
+def test_steps_divide_by_ten_at_a_third_and_two_thirds(max_epochs, counts):
+    factors = [learning_rate_factor("steps", epoch, max_epochs) for epoch in range(1, max_epochs + 1)]
+    expected = np.repeat([1, 0.1, 0.01][: len(counts)], counts)
+    np.testing.assert_allclose(factors, expected)
+
+
+def test_isolated_rng_puts_the_global_state_back():
+    before = torch.get_rng_state().clone()
+    with isolated_rng(3) as generator:
+        drawn = torch.rand(3), torch.rand(3, generator=generator)
+    assert (torch.get_rng_state() == before).all()
+    with isolated_rng(3) as generator:
+        assert (torch.rand(3) == drawn[0]).all()
+        assert (torch.rand(3, generator=generator) == drawn[1]).all()
+
+
+def test_crop_flip_moves_and_mirrors_whole_images():
+    torch.manual_seed(0)
+    image = torch.zeros(1, 2, 9, 11)
+    image[0, 0, 4, 5] = 1  # a dot in the middle, beyond reach of the border
+    image[0, 1, 4, 6] = 1  # and its right neighbour, in the other channel
+    changed = crop_flip(image.expand(400, -1, -1, -1))
+    assert changed.shape == (400, 2, 9, 11)
+    places = [tuple((channel > 0).nonzero()[0].tolist()) for channel in changed.flatten(0, 1)]
+    offsets = {(a[0] - b[0], b[1] - a[1]) for a, b in zip(places[::2], places[1::2], strict=True)}
+    assert offsets == {(0, 1), (0, -1)}  # as it was, or mirrored
+    rows, columns = zip(*places[::2], strict=True)
+    assert set(rows) == set(range(9))
+    assert set(columns) == set(range(1, 10))
+
+
+def test_crop_flip_pads_with_zeros():
+    torch.manual_seed(0)
+    assert set(crop_flip(torch.ones(50, 1, 8, 8)).unique().tolist()) == {0.0, 1.0}
+
+
+def test_augmentation_is_a_callable_or_a_name():
+    assert as_augmentation(None, (3, 8, 8)) is None
+    assert as_augmentation(torch.neg, (5,)) is torch.neg
+    assert as_augmentation("crop_flip", (3, 8, 8)) is crop_flip
+    with pytest.raises(ValueError, match=r"needs images.*got \('n', 5\)"):
+        as_augmentation("crop_flip", (5,))
+    with pytest.raises(ValueError, match="`augment` must be one of 'crop_flip'; got 'flip'"):
+        as_augmentation("flip", (3, 8, 8))
+
+
+def test_devices():
+    assert resolve_device("cpu") == resolve_device(torch.device("cpu")) == torch.device("cpu")
+    assert resolve_device("auto").type in ("cuda", "mps", "cpu")
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", 3.5, "meta"])
+def test_devices_that_are_not_there(device):
+    with pytest.raises(ValueError, match="`device` must be a device that is there, got .*device='auto'"):
+        resolve_device(device)
+
+
+def test_precision():
+    cpu = torch.device("cpu")
+    assert use_bfloat16("bfloat16", cpu, (5,))
+    assert not use_bfloat16("float32", cpu, (3, 8, 8))
+    assert not use_bfloat16("auto", cpu, (5,))
+    assert isinstance(use_bfloat16("auto", cpu, (3, 8, 8)), bool)
