@@ -27,6 +27,7 @@ _OWN_NET_PARAMS = {
     "verbose": "verbose",
     "augment": "augment",
     "bfloat16": "precision",
+    "channels_last": None,
     "train_split": None,
     "warm_start": None,
     "dataset": None,
@@ -127,7 +128,8 @@ def _check_numbers(params: dict[str, Any]) -> None:
     check_number("lr", params["lr"], low=0, open_low=True)
     check_number("batch_size", params["batch_size"], low=1, integer=True)
     check_number("retrain_epochs", params["retrain_epochs"], low=0, integer=True)
-    check_number("verbose", int(params["verbose"]), low=0, integer=True)
+    if not isinstance(params["verbose"], bool):
+        check_number("verbose", params["verbose"], low=0, integer=True)
     for name in ("max_grad_norm", "retrain_lr"):
         if params[name] is not None:
             check_number(name, params[name], low=0, open_low=True, hint="None leaves it out.")

@@ -29,7 +29,7 @@ from .noise import NoiseMatrix
 from .paper import paper_params
 from .progress import EpochLog
 from .report import TrainingLabels, build_label_report
-from .training import JointNet, Objective, Trainer, build_net, isolated_rng
+from .training import JointNet, Objective, Trainer, build_net, isolated_rng, keep_for_prediction
 
 __all__ = ["JointOptimizationClassifier"]
 
@@ -302,7 +302,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
                 blocks = self._optimise(run)
                 if self.retrain_epochs:
                     blocks = self._retrain(run, blocks)
-            blocks.net.trim_for_prediction()
+            keep_for_prediction(blocks.net)
             self.__dict__.update(_fitted_attributes(run, blocks))
             context.call_on_fit_task_end(**told, reconstruction_attributes=dict)
         return self
@@ -504,9 +504,10 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
             weight = _check_sample_weight(sample_weight, X_checked, dtype=np.float32, ensure_non_negative=True)
         weighted = classes[np.unique(codes if weight is None else codes[weight > 0])]
         if len(weighted) < 2:
-            got = f"one class only, {weighted[0]!r}" if len(weighted) else "no class at all"
             with_weight = "" if weight is None else " with a `sample_weight` above 0"
-            raise ValueError(f"`y` must have at least 2 classes{with_weight}, got {got}. Check the labels.")
+            raise ValueError(
+                f"`y` must have at least 2 classes{with_weight}, got one class only, {weighted[0]!r}. Check the labels."
+            )
         prior = resolve_class_prior(self.class_prior, codes, len(classes), weight)
         return _Problem(
             rows=as_rows(X_checked, device, loader_params(self.net_params, "iterator_train")),

@@ -38,15 +38,9 @@ def check_inputs(estimator: BaseEstimator, X: Any, y: Any = "no_validation", res
         return X, None if isinstance(y, str) else _check_labels(X, y)
     X, y = _tensors_to_numpy(X), _tensors_to_numpy(y)
     keep_dtype = isinstance(X, np.memmap) or (getattr(X, "dtype", None) == np.uint8 and np.ndim(X) > 2)
-    checked = validate_data(
-        estimator,
-        X,
-        y,
-        reset=reset,
-        accept_sparse="csr",
-        dtype=None if keep_dtype else np.float32,
-        allow_nd=True,
-    )
+    dtype = None if keep_dtype else np.float32
+    with np.errstate(over="ignore"):  # what float32 cannot hold is told by the error for infinity
+        checked = validate_data(estimator, X, y, reset=reset, accept_sparse="csr", dtype=dtype, allow_nd=True)
     checked_X, checked_y = checked if isinstance(checked, tuple) else (checked, None)
     return (X if isinstance(X, np.memmap) else checked_X), checked_y
 

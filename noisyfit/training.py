@@ -26,6 +26,9 @@ from .losses import evaluate_objective
 __all__ = ["JointNet", "Objective", "Trainer", "build_net", "isolated_rng", "learning_rate_factor"]
 
 
+_ONEDNN_BLOCK = 16  # channels, the largest of its kernels
+
+
 @dataclass(frozen=True)
 class Objective:
     """What the network is trained on besides the labels: eq. 3's weights and prior, and the gradient's limit."""
@@ -46,11 +49,13 @@ class JointNet(NeuralNet):
         *,
         augment: Augmentation | None = None,
         bfloat16: bool = False,
+        channels_last: bool = False,
         **kwargs: Any,
     ):
         super().__init__(module, criterion, **kwargs)
         self.augment = augment
         self.bfloat16 = bfloat16
+        self.channels_last = channels_last
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Any]]:
@@ -67,7 +72,8 @@ class JointNet(NeuralNet):
             x = self.augment(x)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16):
             if x.ndim == 4:
-                x = x.contiguous(memory_format=torch.channels_last)
+                layout = torch.channels_last if self.channels_last else torch.contiguous_format
+                x = x.contiguous(memory_format=layout)
             logits: Tensor = self.module_(x)
         return logits.float()
 
@@ -90,27 +96,56 @@ def build_net(
     net_params: dict[str, Any],
 ) -> JointNet:
     """Build an initialised skorch net around a network, which it trains in place."""
-    if any(p.ndim == 4 for p in module.parameters()):
+    channels_last = channels_last_is_safe(module, device)
+    if channels_last:
         module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    params = dict(net_params)
+    params = {f"optimizer__{name}": value for name, value in optimizer_params.items()} | net_params
     if isinstance(params.get("callbacks"), list):
         params["callbacks"] = list(params["callbacks"])  # skorch empties the list it is given after training
-    net = JointNet(
-        module,
-        augment=augment,
-        bfloat16=bfloat16,
-        device=str(device),
-        optimizer=optimizer,
-        lr=lr,
-        batch_size=batch_size,
-        train_split=None,
-        iterator_valid=row_batches,
-        predict_nonlinearity=softmax_rows,
-        verbose=0,
-        **{f"optimizer__{name}": value for name, value in optimizer_params.items()},
-        **params,
+    try:
+        net = JointNet(
+            module,
+            augment=augment,
+            bfloat16=bfloat16,
+            channels_last=channels_last,
+            device=str(device),
+            optimizer=optimizer,
+            lr=lr,
+            batch_size=batch_size,
+            train_split=None,
+            iterator_valid=row_batches,
+            predict_nonlinearity=softmax_rows,
+            verbose=0,
+            **params,
+        )
+        return net.initialize()
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"`net_params` or `optimizer_params` do not fit skorch, {optimizer!r} or the network: {error}"
+        ) from error
+
+
+def keep_for_prediction(net: JointNet) -> None:
+    """Drop from a trained net all that prediction does not need: optimiser, gradients, callbacks, history."""
+    net.trim_for_prediction()
+    net.module = None  # the same network as module_, but skorch would store it a second time and on its device
+    net.module_.zero_grad(set_to_none=True)
+
+
+def channels_last_is_safe(module: nn.Module, device: torch.device) -> bool:
+    """Say whether images may lie channels last, which convolutions are faster on.
+
+    On CPUs oneDNN writes past its workspace in the backward pass of strided 1 x 1 convolutions with fewer input
+    channels than its block of 8 or 16 (https://github.com/uxlfoundation/oneDNN/issues/6035).
+    """
+    convolutions = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
+    return bool(convolutions) and not any(
+        device.type == "cpu"
+        and layer.kernel_size == (1, 1)
+        and max(layer.stride) > 1
+        and layer.in_channels // layer.groups < _ONEDNN_BLOCK
+        for layer in convolutions
     )
-    return net.initialize()
 
 
 def learning_rate_factor(schedule: str, epoch: int, max_epochs: int) -> float:

@@ -6,7 +6,8 @@ import torch
 
 from noisyfit.augmentation import as_augmentation, crop_flip
 from noisyfit.devices import resolve_device, use_bfloat16
-from noisyfit.training import batch_sizes, isolated_rng, learning_rate_factor
+from noisyfit.networks import PreActResNet32, SmallResNet
+from noisyfit.training import batch_sizes, channels_last_is_safe, isolated_rng, learning_rate_factor
 
 
 @pytest.mark.parametrize(("n_rows", "batch_size"), [(1, 4), (3, 4), (4, 4), (5, 4), (6, 4), (9, 4), (5, 1), (2, 1)])
@@ -96,3 +97,12 @@ def test_precision():
     assert not use_bfloat16("float32", cpu, (3, 8, 8))
     assert not use_bfloat16("auto", cpu, (5,))
     assert isinstance(use_bfloat16("auto", cpu, (3, 8, 8)), bool)
+
+
+def test_channels_last_where_onednn_does_not_corrupt_memory():
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert channels_last_is_safe(SmallResNet(3, 2), cpu)
+    assert channels_last_is_safe(PreActResNet32(3, 2), cpu)
+    assert not channels_last_is_safe(SmallResNet(3, 2, width=4), cpu)
+    assert channels_last_is_safe(SmallResNet(3, 2, width=4), gpu)
+    assert not channels_last_is_safe(torch.nn.Linear(3, 2), gpu)

@@ -1,0 +1,162 @@
+"""Bad input gets a clear error before training starts: parameter, rule, value received, remedy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import Callback, EarlyStopping
+from torch import nn
+
+from noisyfit.exceptions import LabelCollapseWarning, TrainingDivergedError
+
+
+class NeverTrained(Callback):
+    def on_train_begin(self, net, **kwargs):
+        raise AssertionError("training started")
+
+
+@pytest.fixture
+def fails(blobs, quick):
+    """Fit, and check that the error matches and came before training."""
+
+    def check(error, message, X=None, y=None, sample_weight=None, **params):
+        net_params = {"callbacks": [NeverTrained()]} | (params.pop("net_params", None) or {})
+        clf = quick(**{"net_params": net_params, "module_params": None} | params)
+        with pytest.raises(error, match=message):
+            clf.fit(blobs[0] if X is None else X, blobs[1] if y is None else y, sample_weight=sample_weight)
+        assert not [name for name in vars(clf) if name.endswith("_")]
+
+    return check
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "message"),
+    [
+        ({"alpha": -1}, ValueError, "`alpha` must be finite and at least 0, got -1"),
+        ({"alpha": float("nan")}, ValueError, "`alpha` must be finite and at least 0, got nan"),
+        ({"beta": -0.1}, ValueError, "`beta` must be finite and at least 0, got -0.1"),
+        ({"beta": float("inf")}, ValueError, "`beta` must be finite"),
+        ({"beta": "0.4"}, TypeError, "`beta` must be a number, got '0.4' of type str"),
+        ({"begin": 5}, ValueError, "`begin` must be at most `max_epochs`=4, or labels are never updated; got 5. Lower"),
+        ({"begin": 0}, ValueError, "`begin` must be finite and at least 1, got 0"),
+        ({"begin": 0.0}, ValueError, "`begin` must be finite and above 0 and at most 1, got 0.0. A float is a share"),
+        ({"begin": 1.5}, ValueError, "`begin` must be .* at most 1, got 1.5. A float is a share"),
+        ({"begin": True}, TypeError, "`begin` must be an int, got True"),
+        ({"begin": "auto"}, TypeError, "`begin` must be a number, got 'auto'"),
+        ({"window": 0}, ValueError, "`window` must be finite and at least 1, got 0"),
+        ({"window": 0.9}, TypeError, "`window` must be an int, got 0.9"),
+        ({"n_relabel": 5}, ValueError, "`n_relabel`=5 limits hard labels; set `label_update='hard'`"),
+        ({"n_relabel": 0, "label_update": "hard"}, ValueError, "`n_relabel` must be finite and at least 1, got 0"),
+        ({"label_update": "Soft"}, ValueError, "`label_update` must be one of 'soft', 'hard'; got 'Soft'"),
+        ({"class_prior": [0.5, 0.5]}, ValueError, "`class_prior` must have one entry per class of y, 3 .*; got 2"),
+        ({"class_prior": [0.5, 0.5, 0.5]}, ValueError, r"`class_prior` must .*sum to 1, got .*1\.5.* Divide it"),
+        ({"class_prior": [1.5, -0.5, 0]}, ValueError, "`class_prior` must be at least 0 .*got smallest entry -0.5"),
+        ({"class_prior": "estimate"}, ValueError, "`class_prior` must be one of 'uniform', 'given'"),
+        ({"class_prior": 0.3}, ValueError, "`class_prior` must hold numbers in 1 dimension"),
+        ({"max_epochs": 0}, ValueError, "`max_epochs` must be finite and at least 1, got 0"),
+        ({"max_epochs": 10.0}, TypeError, "`max_epochs` must be an int, got 10.0"),
+        ({"lr": 0}, ValueError, "`lr` must be finite and above 0, got 0"),
+        ({"batch_size": 0}, ValueError, "`batch_size` must be finite and at least 1"),
+        ({"lr_schedule": "cosine"}, ValueError, "`lr_schedule` must be one of 'constant', 'decay'; got 'cosine'"),
+        ({"max_grad_norm": 0}, ValueError, "`max_grad_norm` must be finite and above 0, got 0. None leaves it out"),
+        ({"retrain_epochs": -1}, ValueError, "`retrain_epochs` must be finite and at least 0"),
+        ({"retrain_lr": -1.0}, ValueError, "`retrain_lr` must be finite and above 0"),
+        ({"verbose": None}, TypeError, "`verbose` must be an int"),
+        ({"precision": "float16"}, ValueError, "`precision` must be one of 'auto', 'float32', 'bfloat16'"),
+        ({"device": "cuda:99"}, ValueError, "`device` must be a device that is there, got 'cuda:99'.*device='auto'"),
+        ({"augment": "crop_flip"}, ValueError, "`augment='crop_flip'` needs images"),
+        ({"optimizer": "SGD"}, TypeError, "`optimizer` must be a torch optimizer class, got 'SGD'"),
+        ({"optimizer_params": [0.9]}, TypeError, "`optimizer_params` must be a dict or None"),
+        ({"module": nn.Linear(5, 7)}, ValueError, r"got \(8, 7\)"),
+        ({"module": nn.Sequential(nn.Linear(5, 3), nn.Softmax(1))}, ValueError, "probabilities"),
+        ({"random_state": "seed"}, ValueError, "seed"),
+        ({"net_params": {"lr": 0.1}}, ValueError, "`net_params` must not set 'lr'. Use the parameter lr"),
+        ({"net_params": {"train_split": None}}, ValueError, "must not set 'train_split'. noisyfit needs its own"),
+        ({"net_params": {"iterator_train__shuffle": True}}, ValueError, "'iterator_train__shuffle': noisyfit sets it"),
+        ({"net_params": {"callbacks": [EarlyStopping()]}}, ValueError, "EarlyStopping.*Lower `max_epochs`"),
+        ({"net_params": {"callbacks": [("stop", EarlyStopping)]}}, ValueError, "EarlyStopping"),
+        ({"optimizer_params": {"momentun": 0.9}}, ValueError, "`optimizer_params` do not fit .*momentun"),
+        ({"net_params": {"no_such_parameter": 1}}, ValueError, "`net_params` .*skorch.*no_such_parameter"),
+    ],
+)
+def test_parameters(fails, params, error, message):
+    fails(error, message, **params)
+
+
+def broken(value, dtype=np.float32):
+    X = np.random.RandomState(0).randn(90, 5).astype(dtype)
+    X[3, 2] = value
+    return X
+
+
+INPUTS = {
+    "NaN": (lambda: {"X": broken(np.nan)}, "Input X contains NaN"),
+    "infinity": (lambda: {"X": broken(np.inf)}, "Input X contains infinity"),
+    "too large for float32": (lambda: {"X": broken(1e300, np.float64)}, "too large for dtype\\('float32'\\)"),
+    "complex": (lambda: {"X": broken(1j, np.complex64)}, "Complex data not supported"),
+    "strings": (lambda: {"X": np.full((90, 5), "a", dtype=object)}, "could not convert string to float"),
+    "empty": (lambda: {"X": np.empty((0, 5)), "y": []}, r"0 sample\(s\)"),
+    "no columns": (lambda: {"X": np.empty((90, 0))}, r"0 feature\(s\)"),
+    "one dimension": (lambda: {"X": np.zeros(90)}, "Expected 2D array, got 1D array"),
+    "another length": (lambda: {"y": [0, 1] * 44}, r"inconsistent numbers of samples: \[90, 88\]"),
+    "one class": (lambda: {"y": [1] * 90}, "`y` must have at least 2 classes, got one class only"),
+    "continuous": (lambda: {"y": np.linspace(0, 1, 90)}, "Unknown label type: continuous"),
+    "NaN in y": (lambda: {"y": np.r_[np.nan, np.arange(89) % 3]}, "Input y contains NaN"),
+    "several outputs": (lambda: {"y": np.zeros((90, 2))}, "y should be a 1d array"),
+    "NaN weight": (lambda: {"sample_weight": np.r_[np.nan, np.ones(89)]}, "sample_weight contains NaN"),
+    "negative weight": (lambda: {"sample_weight": np.r_[-1, np.ones(89)]}, "Negative values"),
+    "no weight": (lambda: {"sample_weight": np.zeros(90)}, "at least one non-zero"),
+    "weights of another length": (lambda: {"sample_weight": np.ones(3)}, "sample_weight.shape"),
+    "unequal tensors": (lambda: {"X": [torch.zeros(5)] * 89 + [torch.zeros(4)]}, "tensors, which must have one shape"),
+    "image too small": (lambda: {"X": np.zeros((90, 3, 7, 7), dtype=np.uint8)}, "Pass your own with `module`"),
+}
+
+
+@pytest.mark.parametrize("kind", INPUTS)
+def test_inputs(fails, kind):
+    make, message = INPUTS[kind]
+    fails(ValueError, message, **make())
+
+
+def test_one_class_left_by_the_weights(fails, blobs):
+    weight = (blobs[1] == 2).astype(float)
+    fails(ValueError, "at least 2 classes with a `sample_weight` above 0, got one class only, .*2", sample_weight=weight)
+
+
+def test_memmaps_are_checked_too(fails, tmp_path):
+    X = broken(np.nan, np.float64)
+    X.tofile(tmp_path / "X")
+    fails(ValueError, "NaN", X=np.memmap(tmp_path / "X", dtype=np.float64, mode="r", shape=X.shape))
+
+
+def test_a_prior_without_any_weighted_class(fails, blobs):
+    weight = (blobs[1] < 2).astype(float)
+    fails(ValueError, "`class_prior` must be above 0 for a class", class_prior=[0, 0, 1.0], sample_weight=weight)
+
+
+def test_entropy_without_a_prior_warns(blobs, quick):
+    X, y, _ = blobs
+    with pytest.warns(LabelCollapseWarning, match="alpha=0 with beta=0.4.*Raise `alpha`"):
+        quick(alpha=0, beta=0.4).fit(X, y)
+
+
+def test_plain_training_does_not_warn(blobs, quick):
+    X, y, _ = blobs
+    quick(alpha=0, beta=0).fit(X, y)
+
+
+def test_a_loss_that_is_no_longer_finite(blobs, quick):
+    X, y, _ = blobs
+    module = nn.Sequential(nn.Linear(5, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 3))
+    clf = quick(module, lr=1e6, max_grad_norm=None, max_epochs=20)
+    with pytest.raises(TrainingDivergedError, match=r"not finite at epoch \d+: loss .*Lower `lr`"):
+        clf.fit(X * 1e3, y)
+    assert not [name for name in vars(clf) if name.endswith("_")]
+
+
+@pytest.mark.parametrize("columns", [4, 6])
+def test_predicting_other_features(blobs, quick, columns):
+    clf = quick().fit(blobs[0], blobs[1])
+    with pytest.raises(ValueError, match=f"X has {columns} features, but .* is expecting 5"):
+        clf.predict(np.zeros((3, columns)))
