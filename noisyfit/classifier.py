@@ -164,7 +164,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         Epochs of joint optimisation that were run.
     n_features_in_ : int
         ``X.shape[1]`` of the X given to `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of its columns, where it had names that are strings.
 
     Warns

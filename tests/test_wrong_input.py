@@ -121,7 +121,9 @@ def test_inputs(fails, kind):
 
 def test_one_class_left_by_the_weights(fails, blobs):
     weight = (blobs[1] == 2).astype(float)
-    fails(ValueError, "at least 2 classes with a `sample_weight` above 0, got one class only, .*2", sample_weight=weight)
+    fails(
+        ValueError, "at least 2 classes with a `sample_weight` above 0, got one class only, .*2", sample_weight=weight
+    )
 
 
 def test_memmaps_are_checked_too(fails, tmp_path):

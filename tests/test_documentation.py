@@ -1,0 +1,81 @@
+"""What the documentation says is so: defaults, parameters, code blocks, examples."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import runpy
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+
+import noisyfit
+from noisyfit import displays, exceptions, losses, metrics, networks, noise
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
+
+
+def public_objects():
+    for module in (noisyfit, losses, noise, metrics, displays, networks, exceptions):
+        for name in module.__all__:
+            thing = getattr(module, name)
+            yield thing
+            if inspect.isclass(thing):
+                methods = [
+                    getattr(thing, name)
+                    for name in vars(thing)
+                    if not name.startswith("_") and not name.endswith("_request")
+                ]
+                yield from (method for method in methods if inspect.isfunction(method) or inspect.ismethod(method))
+
+
+def documented_parameters(docstring):
+    """Names and types of the Parameters section."""
+    match = re.search(r"Parameters\n-{5,}\n(.*?)(?:\n\n[A-Z][\w ]+\n-{3,}|\Z)", inspect.cleandoc(docstring), re.S)
+    entries = re.findall(r"^(\w[\w, ]*) : (.*)$", match[1], re.M) if match else []
+    return {name: kind for names, kind in entries for name in names.split(", ")}
+
+
+@pytest.mark.parametrize("thing", list(public_objects()), ids=lambda thing: thing.__qualname__)
+def test_docstrings_name_every_parameter_and_its_default(thing):
+    assert thing.__doc__
+    if inspect.isclass(thing) and issubclass(thing, Exception):
+        return
+    parameters = {
+        name: p for name, p in inspect.signature(thing).parameters.items() if name not in ("self", "cls", "x")
+    }
+    documented = documented_parameters(thing.__doc__)
+    if thing.__name__ == "network_factory" or not (parameters or documented):
+        return
+    if inspect.isfunction(thing) and "Parameters" not in thing.__doc__:
+        assert thing.__doc__.count("\n") <= 1  # one line says it all
+        return
+    assert list(documented) == list(parameters)
+    for name, parameter in parameters.items():
+        if parameter.default is not inspect.Parameter.empty:
+            default = parameter.default
+            shown = f'"{default}"' if isinstance(default, str) else str(default)
+            shown = "torch.optim.SGD" if inspect.isclass(default) else shown
+            assert f"default={shown}" in documented[name], name
+
+
+def test_every_code_block_of_the_readme_runs(capsys):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})
+    before, after = map(float, capsys.readouterr().out.split("\n")[0].split())
+    assert before < 0.65 < 0.9 < after
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive")
+def test_examples_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(ROOT / "examples" / name), run_name="__main__")
+    assert plt.get_fignums()
+    plt.close("all")
+    if name == "demo.py":
+        assert (tmp_path / "demo_output" / "suspects.png").stat().st_size > 10_000
