@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import platform
-import statistics
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import sklearn
 import skorch
 import torch
@@ -19,8 +19,8 @@ RESULTS = Path(__file__).parent / "results"
 
 def mean_and_spread(values: list[float]) -> str:
     """Give mean and standard deviation, to four digits."""
-    spread = statistics.stdev(values) if len(values) > 1 else float("nan")
-    return f"{statistics.mean(values):.4f} ({spread:.4f})"
+    spread = np.std(values, ddof=1) if len(values) > 1 else np.nan
+    return f"{np.mean(values):.4f} ({spread:.4f})"
 
 
 def write_json(name: str, content: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from skorch.callbacks import EarlyStopping
+from skorch.callbacks import BatchScoring, EarlyStopping, EpochScoring
 
 from ._validation import check_choice, check_distribution, check_number
 from .exceptions import LabelCollapseWarning
@@ -21,6 +21,7 @@ _OWN_NET_PARAMS = {
     "criterion": "alpha and beta",
     "optimizer": "optimizer",
     "lr": "lr",
+    "optimizer__lr": "lr",
     "max_epochs": "max_epochs",
     "batch_size": "batch_size",
     "device": "device",
@@ -34,6 +35,12 @@ _OWN_NET_PARAMS = {
     "iterator_train": None,
     "iterator_valid": None,
     "predict_nonlinearity": None,
+}
+_NO_VALIDATION = "there are no validation rows to score. Score after the fit, or in a callback of your own"
+_REFUSED_CALLBACKS = {
+    EarlyStopping: "it stops by KeyboardInterrupt, which ends the whole fit. Lower `max_epochs` instead",
+    EpochScoring: _NO_VALIDATION,
+    BatchScoring: _NO_VALIDATION,
 }
 _OWN_PREFIXES = ("module__", "criterion__", "dataset__")
 _OWN_LOADER_PARAMS = {"batch_size", "shuffle", "sampler", "batch_sampler", "drop_last", "generator"}
@@ -50,6 +57,8 @@ def check_parameters(params: dict[str, Any]) -> None:
             raise TypeError(f"`{name}` must be a dict or None, got {params[name]!r}.")
     if not callable(params["optimizer"]):
         raise TypeError(f"`optimizer` must be a torch optimizer class, got {params['optimizer']!r}.")
+    if "lr" in (params["optimizer_params"] or {}):
+        raise ValueError("`optimizer_params` must not set 'lr'. Use the parameters lr and retrain_lr.")
     check_choice("lr_schedule", params["lr_schedule"], ("constant", "decay"))
     check_choice("precision", params["precision"], ("auto", "float32", "bfloat16"))
     _check_net_params(params["net_params"] or {})
@@ -97,7 +106,7 @@ def _check_objective(alpha: Any, beta: Any) -> None:
             f"alpha=0 with beta={beta:g}: nothing keeps the labels from all falling into one class. "
             "Raise `alpha`, or set `beta=0`.",
             LabelCollapseWarning,
-            stacklevel=2,
+            stacklevel=5,  # past check_parameters, fit and scikit-learn's decorator: the caller of fit
         )
 
 
@@ -130,9 +139,9 @@ def _check_numbers(params: dict[str, Any]) -> None:
     check_number("retrain_epochs", params["retrain_epochs"], low=0, integer=True)
     if not isinstance(params["verbose"], bool):
         check_number("verbose", params["verbose"], low=0, integer=True)
-    for name in ("max_grad_norm", "retrain_lr"):
+    for name, meaning in {"max_grad_norm": "None does not clip.", "retrain_lr": "None takes `lr`."}.items():
         if params[name] is not None:
-            check_number(name, params[name], low=0, open_low=True, hint="None leaves it out.")
+            check_number(name, params[name], low=0, open_low=True, hint=meaning)
 
 
 def _check_net_params(net_params: dict[str, Any]) -> None:
@@ -144,10 +153,17 @@ def _check_net_params(net_params: dict[str, Any]) -> None:
         loader_param = next((name.removeprefix(p) for p in _LOADERS if name.startswith(p)), None)
         if name.startswith(_OWN_PREFIXES) or loader_param in _OWN_LOADER_PARAMS:
             raise ValueError(f"`net_params` must not set {name!r}: noisyfit sets it. Leave it out.")
-    for callback in net_params.get("callbacks") or []:
+    _check_callbacks(net_params.get("callbacks"))
+
+
+def _check_callbacks(callbacks: Any) -> None:
+    if callbacks is None or callbacks == "disable":
+        return
+    if not isinstance(callbacks, (list, tuple)):
+        raise TypeError(f"`net_params['callbacks']` must be a list, got {callbacks!r}.")
+    for callback in callbacks:
         callback = callback[1] if isinstance(callback, tuple) else callback
-        if isinstance(callback, EarlyStopping) or callback is EarlyStopping:
-            raise ValueError(
-                "`net_params` must not hold skorch's EarlyStopping: it stops by KeyboardInterrupt, which ends "
-                "the whole fit. Lower `max_epochs` instead."
-            )
+        kind = callback if isinstance(callback, type) else type(callback)
+        for refused, reason in _REFUSED_CALLBACKS.items():
+            if issubclass(kind, refused):
+                raise ValueError(f"`net_params['callbacks']` must not hold {kind.__name__}: {reason}.")

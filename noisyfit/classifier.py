@@ -21,7 +21,7 @@ from ._parameters import check_parameters, loader_params, resolve_begin, resolve
 from ._validation import as_random_state
 from .augmentation import as_augmentation
 from .callbacks import CallbackSupportMixin, with_callbacks
-from .data import Rows, as_rows, check_inputs
+from .data import Rows, as_rows, check_inputs, is_bytes
 from .devices import resolve_device, use_bfloat16
 from .labels import LabelStore, label_rule
 from .networks import network_factory
@@ -29,7 +29,7 @@ from .noise import NoiseMatrix
 from .paper import paper_params
 from .progress import EpochLog
 from .report import TrainingLabels, build_label_report
-from .training import JointNet, Objective, Trainer, build_net, isolated_rng, keep_for_prediction
+from .training import JointNet, Stage, Trainer, build_net, isolated_rng, keep_for_prediction
 
 __all__ = ["JointOptimizationClassifier"]
 
@@ -43,6 +43,7 @@ class _Problem(NamedTuple):
     class_prior: Tensor
     sample_weight: Tensor | None
     row_index: pd.Index | None
+    of_bytes: bool
     device: torch.device
 
 
@@ -257,10 +258,10 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         Parameters
         ----------
         X : array-like, DataFrame, sparse matrix, memmap, Tensor or Dataset, n_samples rows
-            Two-dimensional inputs are used as float32. Arrays of three or more dimensions go to the network as they
-            are; as uint8 they stay uint8 in memory and are divided by 255 a batch at a time. Sparse matrices are
-            made dense a batch at a time, a `numpy.memmap` is read a batch at a time. A list of equal tensors is
-            stacked; a map-style torch Dataset must give inputs alone.
+            Numbers are used as float32. Only uint8 arrays of three or more dimensions stay uint8 in memory and are
+            divided by 255 a batch at a time. Sparse matrices are made dense a batch at a time, a `numpy.memmap` is
+            read a batch at a time. A list of equal tensors or arrays is stacked. A map-style torch Dataset must give
+            inputs alone, of any dtype that the network takes.
         y : array-like of shape (n_samples,)
             Noisy labels of any kind scikit-learn takes, at least two classes.
         sample_weight : array-like of shape (n_samples,) or None, default=None
@@ -291,16 +292,19 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         """
         with _all_or_nothing(self):
             check_parameters(self.get_params(deep=False))
-            problem = self._check_problem(X, y, sample_weight)
             seed = as_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+            problem = self._check_problem(X, y, sample_weight, seed)
             n_epochs = self.max_epochs + self.retrain_epochs
             context = self._init_callback_context(max_subtasks=n_epochs)
             told = {"estimator": self, "X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
             context.call_on_fit_task_begin(**told)
-            with isolated_rng(seed) as generator, EpochLog(context, told, n_epochs, self.verbose) as log:
+            with (
+                isolated_rng(seed, problem.device) as generator,
+                EpochLog(context, told, n_epochs, self.verbose) as log,
+            ):
                 run = _Run(problem, self._network_factory(problem), generator, log)
                 blocks = self._optimise(run)
-                if self.retrain_epochs:
+                if self.retrain_epochs and not log.stopped:
                     blocks = self._retrain(run, blocks)
             keep_for_prediction(blocks.net)
             self.__dict__.update(_fitted_attributes(run, blocks))
@@ -320,7 +324,17 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         )
         noise = NoiseMatrix(given, n_classes, problem.sample_weight)
         blocks = _Blocks(self._build_net(run, self.lr), labels, noise)
-        trainer = self._trainer(run, blocks, self.alpha, self.beta, self.lr_schedule, self.max_epochs)
+        stage = Stage(
+            "joint optimisation",
+            "lr",
+            self.alpha,
+            self.beta,
+            problem.class_prior,
+            self.max_grad_norm,
+            self.lr_schedule,
+            self.max_epochs,
+        )
+        trainer = Trainer(blocks.net, problem.rows, labels, stage, run.generator, problem.sample_weight)
         begin = resolve_begin(self.begin, self.max_epochs)
         with trainer.session():
             for epoch in range(1, self.max_epochs + 1):
@@ -332,20 +346,24 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
                 if epoch >= begin:
                     labels.step()
                     noise.step(labels.soft_labels)
-                if _close_epoch(run, blocks, losses, step=1, epoch=epoch):
+                _close_epoch(run, blocks, losses, step=1, epoch=epoch)
+                if run.log.stopped:
                     break
         return blocks
 
     def _retrain(self, run: _Run, blocks: _Blocks) -> _Blocks:
         """Step 2: a network initialised anew learns the final labels, by L_c alone and at a decaying rate."""
-        lr = self.lr if self.retrain_lr is None else self.retrain_lr
-        blocks = blocks._replace(net=self._build_net(run, lr))
-        trainer = self._trainer(run, blocks, 0.0, 0.0, "steps", self.retrain_epochs)
+        problem, prior = run.problem, run.problem.class_prior
+        lr_parameter = "lr" if self.retrain_lr is None else "retrain_lr"
+        stage = Stage("retraining", lr_parameter, 0.0, 0.0, prior, self.max_grad_norm, "steps", self.retrain_epochs)
+        blocks = blocks._replace(net=self._build_net(run, getattr(self, lr_parameter)))
+        trainer = Trainer(blocks.net, problem.rows, blocks.labels, stage, run.generator, problem.sample_weight)
         with trainer.session():
             for epoch in range(1, self.retrain_epochs + 1):
                 run.log.open_epoch()
                 losses = trainer.run_epoch(epoch, record=False)
-                if _close_epoch(run, blocks, losses, step=2, epoch=epoch):
+                _close_epoch(run, blocks, losses, step=2, epoch=epoch)
+                if run.log.stopped:
                     break
         return blocks
 
@@ -380,6 +398,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         """
         check_is_fitted(self)
         X, _ = check_inputs(self, X, reset=False)
+        _check_same_pixels(X, self._of_bytes_)
         rows = as_rows(X, torch.device(self.net_.device), loader_params(self.net_params, "iterator_valid"))
         proba: NDArray[np.float32] = self.net_.predict_proba(rows)
         return proba
@@ -451,7 +470,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         10
         """
         check_is_fitted(self)
-        return build_label_report(self._training_labels, self.soft_labels_, self.classes_, encoded)
+        return build_label_report(self._training_labels_, self.soft_labels_, self.classes_, encoded)
 
     @staticmethod
     def paper_params(noise: str = "symmetric", rate: float = 0.5) -> dict[str, Any]:
@@ -494,28 +513,23 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         tags.input_tags.three_d_array = True
         return tags
 
-    def _check_problem(self, X: Any, y: Any, sample_weight: Any) -> _Problem:
+    def _check_problem(self, X: Any, y: Any, sample_weight: Any, seed: int) -> _Problem:
         device = resolve_device(self.device)
         X_checked, y_checked = check_inputs(self, X, y)
-        check_classification_targets(y_checked)
-        classes, codes = np.unique(y_checked, return_inverse=True)
+        classes, codes = _encode(y_checked)
         weight = None
         if sample_weight is not None:
             weight = _check_sample_weight(sample_weight, X_checked, dtype=np.float32, ensure_non_negative=True)
-        weighted = classes[np.unique(codes if weight is None else codes[weight > 0])]
-        if len(weighted) < 2:
-            with_weight = "" if weight is None else " with a `sample_weight` above 0"
-            raise ValueError(
-                f"`y` must have at least 2 classes{with_weight}, got one class only, {weighted[0]!r}. Check the labels."
-            )
+        _check_enough_classes(classes, codes, weight)
         prior = resolve_class_prior(self.class_prior, codes, len(classes), weight)
         return _Problem(
-            rows=as_rows(X_checked, device, loader_params(self.net_params, "iterator_train")),
-            codes=codes.astype(np.int64),
+            rows=as_rows(X_checked, device, loader_params(self.net_params, "iterator_train"), seed),
+            codes=codes,
             classes=classes,
-            class_prior=torch.from_numpy(prior).to(device, torch.float32),
+            class_prior=torch.from_numpy(prior).float().to(device),
             sample_weight=None if weight is None else torch.from_numpy(weight).to(device),
             row_index=_index_of(y, X),
+            of_bytes=is_bytes(X_checked),
             device=device,
         )
 
@@ -537,26 +551,12 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
             net_params=self.net_params or {},
         )
 
-    def _trainer(
-        self, run: _Run, blocks: _Blocks, alpha: float, beta: float, schedule: str, max_epochs: int
-    ) -> Trainer:
-        return Trainer(
-            blocks.net,
-            run.problem.rows,
-            blocks.labels,
-            Objective(alpha, beta, run.problem.class_prior, self.max_grad_norm),
-            schedule=schedule,
-            max_epochs=max_epochs,
-            generator=run.generator,
-            sample_weight=run.problem.sample_weight,
-        )
 
-
-def _close_epoch(run: _Run, blocks: _Blocks, losses: Tensor, *, step: int, epoch: int) -> bool:
-    """Log an epoch; give whether a callback asked to stop."""
+def _close_epoch(run: _Run, blocks: _Blocks, losses: Tensor, *, step: int, epoch: int) -> None:
+    """Log an epoch, and let callbacks see the fit as of now."""
     labels = blocks.labels
     stepped = step == 1 and len(labels.changes) > 0
-    return run.log.close_epoch(
+    run.log.close_epoch(
         losses,
         step=step,
         epoch=epoch,
@@ -570,7 +570,7 @@ def _close_epoch(run: _Run, blocks: _Blocks, losses: Tensor, *, step: int, epoch
 def _fitted_attributes(run: _Run, blocks: _Blocks) -> dict[str, Any]:
     """Give what a fit publishes, as of now."""
     problem, labels = run.problem, blocks.labels
-    soft_labels = labels.soft_labels.cpu().numpy()
+    soft_labels = labels.soft_labels.clone().cpu().numpy()  # the store goes on writing into its own
     codes, history = labels.codes.cpu().numpy(), run.log.history
     changes = [(rows.cpu().numpy(), new.cpu().numpy()) for rows, new in labels.changes]
     return {
@@ -584,8 +584,36 @@ def _fitted_attributes(run: _Run, blocks: _Blocks) -> dict[str, Any]:
         "noise_rate_": float(1 - soft_labels[np.arange(len(codes)), problem.codes].mean(dtype=np.float64)),
         "soft_labels_": soft_labels,
         "transition_matrix_": blocks.noise.matrix.numpy(),
-        "_training_labels": TrainingLabels(problem.codes, codes, problem.row_index, changes),
+        "_of_bytes_": problem.of_bytes,
+        "_training_labels_": TrainingLabels(problem.codes, codes, problem.row_index, changes),
     }
+
+
+def _encode(y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Give the distinct labels, sorted, and the class number of each sample."""
+    check_classification_targets(y)
+    classes, codes = np.unique(y, return_inverse=True)
+    return classes, codes.astype(np.int64)
+
+
+def _check_enough_classes(classes: NDArray[Any], codes: NDArray[np.int64], weight: NDArray[Any] | None) -> None:
+    left = classes[np.unique(codes if weight is None else codes[weight > 0])]
+    if len(left) < 2:
+        with_weight = "" if weight is None else " with a `sample_weight` above 0"
+        got = f"one class only, {left[0]!r}" if len(left) else "no class at all"
+        raise ValueError(f"`y` must have at least 2 classes{with_weight}, got {got}. Check the labels.")
+
+
+def _check_same_pixels(X: Any, of_bytes: bool) -> None:
+    """Raise where images have another range than those of `fit`."""
+    if isinstance(X, np.ndarray) and X.ndim > 2 and (of_bytes or is_bytes(X)):
+        if not of_bytes:
+            raise ValueError("`X` must be as in `fit`, where it was not uint8; uint8 images are divided by 255.")
+        if not is_bytes(X) and (X.min() < 0 or X.max() > 1):
+            raise ValueError(
+                "`X` must be uint8 as in `fit`, or floats divided by 255, in [0, 1]; got values from "
+                f"{X.min():g} to {X.max():g}."
+            )
 
 
 def _index_of(y: Any, X: Any) -> pd.Index | None:

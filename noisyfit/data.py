@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 import torch
 from sklearn.base import BaseEstimator
@@ -18,10 +19,10 @@ from sklearn.utils.validation import assert_all_finite, check_consistent_length,
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-__all__ = ["Rows", "as_network_input", "as_rows", "check_inputs", "row_batches"]
+__all__ = ["Rows", "as_network_input", "as_rows", "check_inputs", "is_bytes", "row_batches"]
 
 Chunk = Tensor | slice
-_MOMENT_BLOCK = 1 << 20  # numbers converted to float64 at a time
+_BLOCK_NUMBERS = 1 << 20
 _MOMENT_SAMPLE = 4096  # rows of a Dataset that are read for input statistics
 
 
@@ -31,24 +32,26 @@ def check_inputs(estimator: BaseEstimator, X: Any, y: Any = "no_validation", res
     Gives X as a float32 array, a uint8 array of three or more dimensions, a memmap of any number type, a CSR
     matrix or a Dataset, and y as an array. Neither is ever written to.
     """
+    y = y if isinstance(y, str) else _labels_to_numpy(y)
     if isinstance(X, Dataset):
-        _check_dataset(X)
-        if reset:
-            estimator.n_features_in_ = (*np.shape(X[0]), 1)[0]
+        _check_dataset(estimator, X, reset)
         return X, None if isinstance(y, str) else _check_labels(X, y)
-    X, y = _tensors_to_numpy(X), _tensors_to_numpy(y)
-    keep_dtype = isinstance(X, np.memmap) or (getattr(X, "dtype", None) == np.uint8 and np.ndim(X) > 2)
+    X = _items_to_numpy(X)
+    keep_dtype = isinstance(X, np.memmap) or is_bytes(X)
     dtype = None if keep_dtype else np.float32
     with np.errstate(over="ignore"):  # what float32 cannot hold is told by the error for infinity
         checked = validate_data(estimator, X, y, reset=reset, accept_sparse="csr", dtype=dtype, allow_nd=True)
     checked_X, checked_y = checked if isinstance(checked, tuple) else (checked, None)
-    return (X if isinstance(X, np.memmap) else checked_X), checked_y
+    if isinstance(X, np.memmap):
+        _check_float32_holds(X)
+        checked_X = X
+    return checked_X, checked_y
 
 
-def as_rows(X: Any, device: torch.device, loader_params: dict[str, Any] | None = None) -> Rows:
-    """Wrap checked inputs; `loader_params` are those of the DataLoader that reads a Dataset."""
+def as_rows(X: Any, device: torch.device, loader_params: dict[str, Any] | None = None, seed: int = 0) -> Rows:
+    """Wrap checked inputs; `loader_params` and `seed` are those of the DataLoader that reads a Dataset."""
     if isinstance(X, Dataset):
-        return DatasetRows(X, loader_params or {})
+        return DatasetRows(X, loader_params or {}, seed)
     if sp.issparse(X):
         return SparseRows(X)
     if isinstance(X, np.memmap):
@@ -87,7 +90,7 @@ class Rows(Dataset[Any]):
 
     def moments(self, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Give the weighted mean and variance over the rows, float64, each of `item_shape`."""
-        n_rows, size = len(self), max(1, _MOMENT_BLOCK // max(1, int(np.prod(self.item_shape))))
+        n_rows, size = len(self), _block_size(self.item_shape)
         chunks = [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
         return self._moments_over(chunks, weight)
 
@@ -129,7 +132,9 @@ class TensorRows(Rows):
 
     def batches(self, chunks: Sequence[Chunk]) -> Iterator[Tensor]:
         for chunk in chunks:
-            yield self._tensor[chunk]
+            rows = self._tensor[chunk]
+            # a slice is a view of the caller's array, and a network may work in place
+            yield rows.clone() if isinstance(chunk, slice) else rows
 
 
 class MemmapRows(Rows):
@@ -137,7 +142,7 @@ class MemmapRows(Rows):
 
     def __init__(self, array: np.memmap):
         self._array = array
-        self._dtype = np.uint8 if array.dtype == np.uint8 and array.ndim > 2 else np.float32
+        self._dtype = np.uint8 if is_bytes(array) else np.float32
         self.item_shape = array.shape[1:]
 
     def __len__(self) -> int:
@@ -173,7 +178,7 @@ class SparseRows(Rows):
 class DatasetRows(Rows):
     """Rows of a user's map-style Dataset, read by a DataLoader."""
 
-    def __init__(self, dataset: Any, loader_params: dict[str, Any]):
+    def __init__(self, dataset: Any, loader_params: dict[str, Any], seed: int):
         self._dataset = dataset
         self.item_shape = tuple(np.shape(dataset[0]))
         self._sampler = _ChunkSampler()
@@ -181,7 +186,7 @@ class DatasetRows(Rows):
         params.setdefault("persistent_workers", bool(params.get("num_workers")))
         # its own generator: a DataLoader without one draws from torch's global state
         self._loader: DataLoader[Any] = DataLoader(
-            dataset, batch_sampler=self._sampler, generator=torch.Generator(), **params
+            dataset, batch_sampler=self._sampler, generator=torch.Generator().manual_seed(seed), **params
         )
 
     def __len__(self) -> int:
@@ -223,27 +228,69 @@ def row_batches(dataset: Any, batch_size: int, **loader_params: Any) -> Iterator
         yield batch, None
 
 
-def _tensors_to_numpy(X: Any) -> Any:
-    if isinstance(X, (list, tuple)) and len(X) and isinstance(X[0], Tensor):
+def is_bytes(X: Any) -> bool:
+    """Whether checked inputs are images of bytes, which are divided by 255."""
+    return getattr(X, "dtype", None) == np.uint8 and X.ndim > 2
+
+
+def _items_to_numpy(X: Any) -> Any:
+    """Turn a tensor, or a list of equal tensors or arrays, into one array."""
+    if isinstance(X, (list, tuple)) and len(X) and isinstance(X[0], (Tensor, np.ndarray)):
         shapes = {tuple(np.shape(x)) for x in X}
         if len(shapes) > 1:
-            raise ValueError(f"`X` is a list of tensors, which must have one shape; got {sorted(shapes)[:5]}.")
-        X = torch.stack(list(X))
-    if not isinstance(X, Tensor):
-        return X
-    X = X.detach().cpu()
-    return (X.float() if X.dtype == torch.bfloat16 else X).numpy()  # NumPy has no bfloat16
+            raise ValueError(
+                f"`X` is a list of tensors or arrays, which must have one shape; got {sorted(shapes)[:5]}."
+            )
+        return np.stack([_tensor_to_numpy(x) for x in X])
+    return _tensor_to_numpy(X)
+
+
+def _tensor_to_numpy(x: Any) -> Any:
+    if not isinstance(x, Tensor):
+        return x
+    x = x.detach().cpu()
+    return (x.float() if x.dtype == torch.bfloat16 else x).numpy()  # NumPy has no bfloat16
+
+
+def _labels_to_numpy(y: Any) -> Any:
+    """Give labels that scikit-learn keeps the dtype of: it would turn pandas' nullable integers into floats."""
+    y = _tensor_to_numpy(y)
+    values = y if isinstance(y, pd.Series) else np.asarray(y)
+    if values.ndim and (isinstance(values, pd.Series) or values.dtype == object):
+        missing = np.asarray(pd.isna(values))
+        if missing.any():
+            raise ValueError(
+                f"`y` must not hold missing labels, got {missing.sum()} of them, the first in row {missing.argmax()}. "
+                "Leave these rows out of the fit."
+            )
+    if isinstance(y, pd.Series) and hasattr(y.dtype, "numpy_dtype"):
+        return y.to_numpy(dtype=y.dtype.numpy_dtype)
+    return y
 
 
 def _check_labels(X: Any, y: Any) -> Any:
-    y = column_or_1d(_tensors_to_numpy(y), warn=True)
+    y = column_or_1d(y, warn=True)
     if y.dtype.kind == "f":
         assert_all_finite(y, input_name="y")
     check_consistent_length(X, y)
     return y
 
 
-def _check_dataset(dataset: Any) -> None:
+def _check_float32_holds(array: np.memmap) -> None:
+    """Raise for numbers beyond float32, a block at a time; scikit-learn has looked for NaN and infinity."""
+    if array.dtype.kind != "f" or array.dtype.itemsize <= 4:
+        return
+    limit, size = np.finfo(np.float32).max, _block_size(array.shape[1:])
+    if any(np.abs(array[start : start + size]).max() > limit for start in range(0, len(array), size)):
+        raise ValueError("Input X contains a value too large for dtype('float32'). Scale it down.")
+
+
+def _block_size(item_shape: tuple[int, ...]) -> int:
+    """How many rows to work on at a time, where all of them might be too many."""
+    return max(1, _BLOCK_NUMBERS // max(1, int(np.prod(item_shape))))
+
+
+def _check_dataset(estimator: Any, dataset: Any, reset: bool) -> None:
     if isinstance(dataset, IterableDataset) or not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
         raise TypeError(
             f"`X` must be a map-style Dataset, with __len__ and __getitem__; got {type(dataset).__name__}. "
@@ -253,6 +300,16 @@ def _check_dataset(dataset: Any) -> None:
         raise ValueError("Found array with 0 sample(s): `X` is an empty Dataset, at least 1 is required.")
     if isinstance(dataset[0], (tuple, list, dict)):
         raise _not_inputs_alone(dataset[0])
+    n_features = (*np.shape(dataset[0]), 1)[0]
+    if reset:
+        estimator.n_features_in_ = n_features
+        if hasattr(estimator, "feature_names_in_"):
+            del estimator.feature_names_in_
+    elif n_features != estimator.n_features_in_:
+        raise ValueError(
+            f"X has {n_features} features, but {type(estimator).__name__} is expecting "
+            f"{estimator.n_features_in_} features as input."
+        )
 
 
 def _not_inputs_alone(item: Any) -> TypeError:

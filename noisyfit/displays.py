@@ -42,7 +42,8 @@ class LabelTransitionDisplay:
     Examples
     --------
     >>> from noisyfit.displays import LabelTransitionDisplay
-    >>> display = LabelTransitionDisplay.from_predictions(["a", "a", "b"], ["a", "b", "b"])
+    >>> import numpy as np
+    >>> display = LabelTransitionDisplay(np.array([[1, 1], [0, 1]]), np.array(["a", "b"]))
     >>> display.counts
     array([[1, 1],
            [0, 1]])
@@ -77,22 +78,26 @@ class LabelTransitionDisplay:
         return cls(counts, clf.classes_).plot(ax=ax)
 
     @classmethod
-    def from_predictions(cls, y_given: ArrayLike, corrected_labels: ArrayLike) -> LabelTransitionDisplay:
-        """Count label changes without drawing them.
+    def from_predictions(
+        cls, y_given: ArrayLike, corrected_labels: ArrayLike, *, ax: Axes | None = None
+    ) -> LabelTransitionDisplay:
+        """Draw the label changes between two arrays of labels.
 
         Parameters
         ----------
         y_given, corrected_labels : array-like of shape (n_samples,)
             Labels before and after.
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None makes a figure.
 
         Returns
         -------
         LabelTransitionDisplay
-            Not drawn yet.
+            The drawn figure.
         """
         y_given, corrected_labels = np.asarray(y_given), np.asarray(corrected_labels)
         class_names = np.unique(np.concatenate([y_given, corrected_labels]))
-        return cls(confusion_matrix(y_given, corrected_labels, labels=class_names), class_names)
+        return cls(confusion_matrix(y_given, corrected_labels, labels=class_names), class_names).plot(ax=ax)
 
     def plot(self, ax: Axes | None = None) -> LabelTransitionDisplay:
         """Draw the matrix; each cell is coloured by its share of the row.
@@ -161,9 +166,7 @@ class LabelHistoryDisplay:
         self.recovery = recovery
 
     @classmethod
-    def from_estimator(
-        cls, estimator: Any, *, y_clean: ArrayLike | None = None, axes: Any = None
-    ) -> LabelHistoryDisplay:
+    def from_estimator(cls, estimator: Any, *, y_clean: ArrayLike | None = None, ax: Any = None) -> LabelHistoryDisplay:
         """Draw the epochs of a fitted classifier.
 
         Parameters
@@ -173,8 +176,8 @@ class LabelHistoryDisplay:
         y_clean : array-like of shape (n_samples,) or None, default=None
             True labels of the training samples. A classifier that was pickled has forgotten the labels of its
             epochs: its recovery is drawn as one line, that of its final labels.
-        axes : sequence of two matplotlib Axes or None, default=None
-            Where to draw labels and loss; None makes a figure.
+        ax : matplotlib Axes, sequence of two or None, default=None
+            Where to draw: the room of one is shared by labels and loss, two take one each; None makes a figure.
 
         Returns
         -------
@@ -183,24 +186,29 @@ class LabelHistoryDisplay:
         """
         clf = find_fitted(estimator)
         recovery = None if y_clean is None else _recovery_by_epoch(clf, np.asarray(y_clean))
-        return cls(clf.history_, recovery).plot(axes=axes)
+        return cls(clf.history_, recovery).plot(ax=ax)
 
-    def plot(self, axes: Any = None) -> LabelHistoryDisplay:
+    def plot(self, ax: Any = None) -> LabelHistoryDisplay:
         """Draw both panels.
 
         Parameters
         ----------
-        axes : sequence of two matplotlib Axes or None, default=None
-            Where to draw labels and loss; None makes a figure.
+        ax : matplotlib Axes, sequence of two or None, default=None
+            Where to draw: the room of one is shared by labels and loss, two take one each; None makes a figure.
 
         Returns
         -------
         LabelHistoryDisplay
             Itself.
         """
-        if axes is None:
+        if ax is None:
             pyplot = import_extra("matplotlib.pyplot", "plot")
-            _, axes = pyplot.subplots(2, 1, sharex=True, figsize=(6.4, 5.6), layout="constrained")
+            axes = pyplot.subplots(2, 1, sharex=True, figsize=(6.4, 5.6), layout="constrained")[1]
+        elif np.ndim(ax) == 0:
+            ax.set_axis_off()
+            axes = [ax.inset_axes((0, 0.55, 1, 0.45)), ax.inset_axes((0, 0, 1, 0.45))]
+        else:
+            axes = ax
         self.axes_ = np.asarray(axes, dtype=object)
         self.figure_ = axes[0].get_figure()
         history = self.history[self.history["step"] == 1]
@@ -208,9 +216,9 @@ class LabelHistoryDisplay:
         for name, meaning in {"L_c": "classification", "L_p": "class prior", "L_e": "entropy"}.items():
             axes[1].plot(history["epoch"], history[name], label=f"{name}, {meaning}")
         axes[1].set(xlabel="epoch", ylabel="loss terms (nats)")
-        for ax in axes:
-            ax.legend(fontsize="small")
-            ax.grid(alpha=0.3)
+        for panel in axes:
+            panel.legend(fontsize="small")
+            panel.grid(alpha=0.3)
         return self
 
     def _plot_labels(self, ax: Axes, history: pd.DataFrame) -> None:
@@ -356,7 +364,7 @@ def _new_axes(figsize: tuple[float, float]) -> Axes:
 def _recovery_by_epoch(clf: Any, y_clean: NDArray[Any]) -> NDArray[np.float64]:
     """Replay the label changes of a fit; the final recovery throughout where they are forgotten."""
     final = recovery_accuracy(y_clean, clf.corrected_labels_)
-    labels = clf._training_labels
+    labels = clf._training_labels_
     if labels.changes is None:
         return np.full(clf.n_iter_, final)
     codes = labels.given.copy()

@@ -19,12 +19,12 @@ class TrainingDivergedError(ValueError):
 
 
 class LabelCollapseWarning(UserWarning):
-    """The settings or the result let the corrected labels fall into one class.
+    """The settings let the corrected labels fall into one class.
 
     Examples
     --------
     >>> import warnings
     >>> from noisyfit.exceptions import LabelCollapseWarning
-    >>> warnings.simplefilter("error", LabelCollapseWarning)  # stop instead of warning
-    >>> warnings.resetwarnings()
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", LabelCollapseWarning)  # stop instead of warning
     """

@@ -61,6 +61,11 @@ class Standardize(nn.Module):
     def set_moments(self, mean: Tensor, variance: Tensor) -> None:
         """Take over mean and variance over the training rows, each of the shape of one row."""
         if self.mean.shape != mean.shape:  # images: one mean and variance a channel
+            if mean.ndim < 2 or self.mean.shape != (len(mean),) + (1,) * (mean.ndim - 1):
+                raise ValueError(
+                    f"Standardize of shape {tuple(self.mean.shape)} does not fit rows of shape {tuple(mean.shape)}: "
+                    "it belongs in front of the network, with the shape of a row or (channels, 1, 1)."
+                )
             pixels = tuple(range(1, mean.ndim))
             within, between = variance.mean(pixels, keepdim=True), mean.var(pixels, keepdim=True, correction=0)
             mean, variance = mean.mean(pixels, keepdim=True), within + between
@@ -250,7 +255,15 @@ def _maker(module: Any, params: dict[str, Any] | None, rows: Rows, n_classes: in
         sizes["in_channels"] = rows.item_shape[0]
     named = inspect.signature(maker).parameters
     filled_in = {name: size for name, size in sizes.items() if name in named}
-    return lambda: maker(**(filled_in | (params or {})))
+    arguments = filled_in | (params or {})
+
+    def make() -> Any:
+        try:
+            return maker(**arguments)
+        except TypeError as error:
+            raise TypeError(f"`module` could not be made with the arguments {arguments}: {error}") from error
+
+    return make
 
 
 def _default_network(rows: Rows) -> Callable[..., nn.Module]:

@@ -272,6 +272,7 @@ class NoiseMatrix:
     def __init__(self, given: Tensor, n_classes: int, sample_weight: Tensor | None = None):
         self._given = given
         self._weight = sample_weight
+        self._dtype = torch.float32 if given.device.type == "mps" else torch.float64  # MPS has no float64
         self._total = float(len(given) if sample_weight is None else sample_weight.sum())
         self._prior_counts = torch.full((n_classes, n_classes), CELL_COUNT, dtype=torch.float64)
         self._prior_counts.diagonal().fill_(DIAGONAL_COUNT)
@@ -282,11 +283,11 @@ class NoiseMatrix:
         counts = torch.zeros_like(self._prior_counts)
         for start in range(0, len(self._given), 1 << 16):  # float64 sums without a float64 copy of all labels
             rows = slice(start, start + (1 << 16))
-            block = soft_labels[rows].to(torch.float64)
+            block = soft_labels[rows].to(self._dtype)
             if self._weight is not None:
                 block = block * self._weight[rows].unsqueeze(1)
-            by_given = torch.zeros_like(counts, device=block.device).index_add_(0, self._given[rows], block)
-            counts += by_given.T.cpu()
+            by_given = torch.zeros(counts.shape, dtype=self._dtype, device=block.device)
+            counts += by_given.index_add_(0, self._given[rows], block).T.cpu()
         self._fit_to(counts)
 
     def evidence_loss(self) -> float:
@@ -294,8 +295,8 @@ class NoiseMatrix:
         return -float((self._counts * self.matrix.log()).sum()) / self._total
 
     def _given_counts(self, n_classes: int) -> Tensor:
-        weight = None if self._weight is None else self._weight.to(torch.float64)
-        return torch.bincount(self._given, weights=weight, minlength=n_classes).to(torch.float64).cpu().diag()
+        weight = None if self._weight is None else self._weight.cpu().to(torch.float64)
+        return torch.bincount(self._given.cpu(), weights=weight, minlength=n_classes).to(torch.float64).diag()
 
     def _fit_to(self, counts: Tensor) -> None:
         self._counts = counts

@@ -24,8 +24,15 @@ class EpochLog:
         The fit's own, with one subtask an epoch.
     told : dict
         Keyword arguments for each call of a callback.
+    n_epochs : int
+        Epochs of both steps.
     verbose : int
         0 is silent; above, a bar on a terminal, else about 20 lines on stderr.
+
+    Attributes
+    ----------
+    stopped : bool
+        Whether a callback asked to stop.
     """
 
     def __init__(self, context: Any, told: dict[str, Any], n_epochs: int, verbose: int = 0):
@@ -35,6 +42,7 @@ class EpochLog:
         self._verbose = verbose > 0
         self._bar = tqdm(total=n_epochs, unit="epoch") if self._verbose and sys.stderr.isatty() else None
         self._epoch_context: Any = None
+        self.stopped = False
 
     def __enter__(self) -> EpochLog:
         return self
@@ -63,11 +71,8 @@ class EpochLog:
         changed: float,
         corrected: float,
         attributes: Callable[[], dict[str, Any]],
-    ) -> bool:
-        """Note an epoch: `losses` holds the loss, L_c, L_p and L_e, `attributes` gives the fitted attributes so far.
-
-        Returns whether a callback asked to stop.
-        """
+    ) -> None:
+        """Note an epoch: `losses` holds the loss, L_c, L_p and L_e, `attributes` gives the fitted attributes so far."""
         now = time.perf_counter()
         terms = dict(zip(("loss", "L_c", "L_p", "L_e"), map(float, losses), strict=True))
         shares = {"labels_changed": changed, "labels_corrected": corrected}
@@ -75,11 +80,14 @@ class EpochLog:
         self._last = now
         if self._verbose:
             self._show(self._rows[-1])
-        return bool(self._epoch_context.call_on_fit_task_end(**self._told, reconstruction_attributes=attributes))
+        self.stopped = bool(
+            self._epoch_context.call_on_fit_task_end(**self._told, reconstruction_attributes=attributes)
+        )
 
     def _show(self, row: dict[str, Any]) -> None:
         done = len(self._rows)
-        figures = f"loss {row['loss']:.4f}, labels changed {row['labels_corrected']:.1%}"
+        shares = f"labels changed {row['labels_changed']:.1%}, corrected {row['labels_corrected']:.1%}"
+        figures = f"loss {row['loss']:.4f}, {shares}"
         if self._bar is not None:
             self._bar.set_postfix_str(figures, refresh=False)
             self._bar.update()

@@ -52,8 +52,8 @@ def label_report(estimator: Any, *, encoded: bool = False) -> pd.DataFrame:
     Parameters
     ----------
     estimator : estimator
-        A fitted `JointOptimizationClassifier`, or a fitted Pipeline, GridSearchCV or other meta-estimator that
-        ends in one.
+        A fitted `JointOptimizationClassifier`, or a fitted Pipeline or search (GridSearchCV, say) that ends in
+        one.
     encoded : bool, default=False
         Whether labels are class numbers instead of the labels of y, as cleanlab wants them.
 
@@ -85,15 +85,13 @@ def label_report(estimator: Any, *, encoded: bool = False) -> pd.DataFrame:
 
 
 def find_fitted(estimator: Any) -> Any:
-    """Give the noisyfit classifier inside a (nested) Pipeline, search or meta-estimator."""
+    """Give the noisyfit classifier inside a (nested) Pipeline or search."""
     inner: Any = estimator
     while not hasattr(inner, "label_report"):
         if hasattr(inner, "steps"):
             inner = inner.steps[-1][1]
         elif hasattr(inner, "best_estimator_"):
             inner = inner.best_estimator_
-        elif hasattr(inner, "estimator_"):
-            inner = inner.estimator_
         else:
             check_is_fitted(estimator)
             raise TypeError(

@@ -7,6 +7,7 @@ calls the user's callbacks and predicts. The epoch loop is ours: one for all kin
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -23,24 +24,28 @@ from .exceptions import TrainingDivergedError
 from .labels import LabelStore
 from .losses import evaluate_objective
 
-__all__ = ["JointNet", "Objective", "Trainer", "build_net", "isolated_rng", "learning_rate_factor"]
+__all__ = ["JointNet", "Stage", "Trainer", "build_net", "isolated_rng", "learning_rate_factor"]
 
 
 _ONEDNN_BLOCK = 16  # channels, the largest of its kernels
 
 
 @dataclass(frozen=True)
-class Objective:
-    """What the network is trained on besides the labels: eq. 3's weights and prior, and the gradient's limit."""
+class Stage:
+    """One of the two steps of training: what the network learns, for how long and at which rates."""
 
+    name: str  # what errors call it
+    lr_parameter: str  # the parameter that holds its learning rate
     alpha: float
     beta: float
     class_prior: Tensor
-    max_grad_norm: float | None = None
+    max_grad_norm: float | None
+    schedule: str  # of `learning_rate_factor`
+    max_epochs: int
 
 
 class JointNet(NeuralNet):
-    """skorch net that takes raw batches and gives float32 logits, and keeps no history by the batch."""
+    """skorch net that takes raw batches and gives float32 logits, and keeps the history of one batch only."""
 
     def __init__(
         self,
@@ -62,7 +67,8 @@ class JointNet(NeuralNet):
         return [("epoch_timer", EpochTimer())]
 
     def on_batch_begin(self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any) -> None:
-        """Open no new batch in the history: it would grow by a row a batch."""
+        """Open the batch in place of the one before: the history would grow by a row a batch."""
+        self.history[-1]["batches"][:] = [{}]
 
     def infer(self, x: Tensor, **fit_params: Any) -> Tensor:
         """Give the logits (n, n_classes) of a raw batch, in float32; augment it while training."""
@@ -70,10 +76,10 @@ class JointNet(NeuralNet):
         x = as_network_input(x, device)
         if self.module_.training and self.augment is not None:
             x = self.augment(x)
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16):
-            if x.ndim == 4:
-                layout = torch.channels_last if self.channels_last else torch.contiguous_format
-                x = x.contiguous(memory_format=layout)
+        if x.ndim == 4:
+            layout = torch.channels_last if self.channels_last else torch.contiguous_format
+            x = x.contiguous(memory_format=layout)
+        with torch.autocast(device.type, torch.bfloat16) if self.bfloat16 else contextlib.nullcontext():
             logits: Tensor = self.module_(x)
         return logits.float()
 
@@ -172,12 +178,8 @@ class Trainer:
         Inputs of all samples.
     labels : LabelStore
         What the network is trained towards, and where its outputs are kept.
-    objective : Objective
-        Loss.
-    schedule : str
-        Learning-rate schedule of `learning_rate_factor`.
-    max_epochs : int
-        Length of the schedule.
+    stage : Stage
+        Objective and schedule.
     generator : torch.Generator
         Draws the order of the samples.
     sample_weight : Tensor of shape (n_samples,) or None
@@ -189,20 +191,16 @@ class Trainer:
         net: JointNet,
         rows: Rows,
         labels: LabelStore,
-        objective: Objective,
-        *,
-        schedule: str,
-        max_epochs: int,
+        stage: Stage,
         generator: torch.Generator,
         sample_weight: Tensor | None = None,
     ):
-        self.net, self.rows, self.labels, self.objective = net, rows, labels, objective
-        self.schedule, self.max_epochs, self.generator = schedule, max_epochs, generator
-        self.weight = sample_weight
+        self.net, self.rows, self.labels, self.stage = net, rows, labels, stage
+        self.generator, self.weight = generator, sample_weight
         everyone = torch.arange(len(rows))
         positive = everyone >= 0 if sample_weight is None else sample_weight.cpu() > 0
         self._trained, self._untrained = everyone[positive], everyone[~positive]
-        self._base_rates = [group["lr"] for group in net.optimizer_.param_groups]
+        self._rate_factor = 1.0
         # batch events are for the user's callbacks; the default one hears of epochs only
         self._has_user_callbacks = len(net.callbacks_) > len(net.get_default_callbacks())
 
@@ -216,38 +214,34 @@ class Trainer:
     def run_epoch(self, epoch: int, record: bool) -> Tensor:
         """θ-step: one epoch on fixed labels. Gives the mean loss, L_c, L_p and L_e, shape (4,), on the CPU."""
         self.net.notify("on_epoch_begin", dataset_train=self.rows, dataset_valid=None)
-        factor = learning_rate_factor(self.schedule, epoch, self.max_epochs)
-        for group, rate in zip(self.net.optimizer_.param_groups, self._base_rates, strict=True):
-            group["lr"] = rate * factor
+        self._set_rate_factor(learning_rate_factor(self.stage.schedule, epoch, self.stage.max_epochs))
         self.net.module_.train()
         sums = torch.zeros(5, device=self.labels.codes.device)
         for numbers, x in self._shuffled_batches():
             sums += self._train_on_batch(numbers, x, record)
-        means = (sums[:4] / sums[4]).cpu()  # the epoch's only synchronisation with the device
-        if not torch.isfinite(means).all():
-            raise TrainingDivergedError(
-                f"The training loss is not finite at epoch {epoch}: loss {means[0]:g} (L_c {means[1]:g}, "
-                f"L_p {means[2]:g}, L_e {means[3]:g}). Lower `lr` or `max_grad_norm`, or check X for extreme values."
-            )
+        means = (sums[:4] / sums[4]).cpu()  # the only synchronisation with the device in the θ-step
+        self._check_finite(epoch, means)
         if record and len(self._untrained):
             self._record_untrained()
-        self.net.history.record("train_loss", float(means[0]))
+        loss, earlier = float(means[0]), [row["train_loss"] for row in self.net.history[:-1]]
+        self.net.history.record("train_loss", loss)
+        self.net.history.record("train_loss_best", loss < min(earlier, default=float("inf")))
         self.net.notify("on_epoch_end", dataset_train=self.rows, dataset_valid=None)
         return means
 
     def _train_on_batch(self, numbers: Tensor, x: Tensor, record: bool) -> Tensor:
         """Give loss and terms times the batch's weight, and that weight: shape (5,)."""
-        net, objective = self.net, self.objective
+        net, stage = self.net, self.stage
         if self._has_user_callbacks:
             net.notify("on_batch_begin", batch=(x, numbers), training=True)
         weight = None if self.weight is None else self.weight[numbers]
         net.optimizer_.zero_grad(set_to_none=True)
         loss, terms, proba = evaluate_objective(
-            net.infer(x), self.labels.targets(numbers), objective.class_prior, objective.alpha, objective.beta, weight
+            net.infer(x), self.labels.targets(numbers), stage.class_prior, stage.alpha, stage.beta, weight
         )
         loss.backward()
-        if objective.max_grad_norm is not None:
-            nn.utils.clip_grad_norm_(net.module_.parameters(), objective.max_grad_norm)
+        if stage.max_grad_norm is not None:
+            nn.utils.clip_grad_norm_(net.module_.parameters(), stage.max_grad_norm)
         if self._has_user_callbacks:
             named = TeeGenerator(net.module_.named_parameters())
             net.notify("on_grad_computed", named_parameters=named, batch=(x, numbers), training=True)
@@ -255,9 +249,31 @@ class Trainer:
         if record:
             self.labels.record(numbers, proba)
         if self._has_user_callbacks:
+            net.history.record_batch("train_loss", loss.item())
+            net.history.record_batch("train_batch_size", len(numbers))
             net.notify("on_batch_end", batch=(x, numbers), training=True, loss=loss.detach(), y_pred=proba)
         share = torch.full((1,), float(len(numbers)), device=loss.device) if weight is None else weight.sum()[None]
         return torch.cat([loss.detach()[None], terms, torch.ones(1, device=loss.device)]) * share
+
+    def _set_rate_factor(self, factor: float) -> None:
+        """Scale the learning rate; a rate that a callback has changed is scaled from where it is."""
+        if factor != self._rate_factor:
+            for group in self.net.optimizer_.param_groups:
+                group["lr"] *= factor / self._rate_factor
+            self._rate_factor = factor
+
+    def _check_finite(self, epoch: int, means: Tensor) -> None:
+        finite = bool(torch.isfinite(means).all())
+        if finite and epoch == self.stage.max_epochs:  # the last step comes after the last loss
+            state = self.net.module_.state_dict().values()
+            finite = all(bool(torch.isfinite(value).all()) for value in state if value.is_floating_point())
+        if not finite:
+            clip = " or set `max_grad_norm`" if self.stage.max_grad_norm is None else ""
+            raise TrainingDivergedError(
+                f"The training loss or the weights are not finite at epoch {epoch} of {self.stage.name}: "
+                f"loss {means[0]:g} (L_c {means[1]:g}, L_p {means[2]:g}, L_e {means[3]:g}). "
+                f"Lower `{self.stage.lr_parameter}`{clip}, or look for extreme values in X."
+            )
 
     def _shuffled_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         order = self._trained[torch.randperm(len(self._trained), generator=self.generator)]
@@ -286,9 +302,19 @@ def batch_sizes(n_rows: int, batch_size: int) -> list[int]:
     return sizes
 
 
+_RNG_LOCK = threading.RLock()
+
+
 @contextlib.contextmanager
-def isolated_rng(seed: int) -> Iterator[torch.Generator]:
-    """Seed torch inside the block and put its global state back after it; give a generator of the same seed."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
+def isolated_rng(seed: int, device: torch.device) -> Iterator[torch.Generator]:
+    """Seed torch inside the block and put its global state back after it; give a generator of the same seed.
+
+    Initial weights and dropout draw from torch's global state, so threads take turns.
+    """
+    cuda = [device] if device.type == "cuda" else []  # other GPUs are not even woken up
+    with _RNG_LOCK, torch.random.fork_rng(devices=cuda):
+        torch.default_generator.manual_seed(seed)
+        for gpu in cuda:
+            with torch.cuda.device(gpu):
+                torch.cuda.manual_seed(seed)
         yield torch.Generator().manual_seed(seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pickle
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,15 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from skorch.callbacks import Callback
+from skorch.callbacks import (
+    Callback,
+    Checkpoint,
+    GradientNormClipping,
+    LRScheduler,
+    PrintLog,
+    ProgressBar,
+    TrainEndCheckpoint,
+)
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -167,6 +176,7 @@ INPUTS = {
     "polars": lambda X, folder: pl.DataFrame(X, schema=list("abcde")),
     "tensor": lambda X, folder: torch.from_numpy(X),
     "list of tensors": lambda X, folder: list(torch.from_numpy(X)),
+    "list of arrays": lambda X, folder: list(X),
     "memmap": memmap,
     "Fortran order": lambda X, folder: np.asfortranarray(X),
     "object": lambda X, folder: X.astype(object),
@@ -212,13 +222,14 @@ def test_uint8_images_equal_floats_divided_by_255(quick):
     params = {"module_params": {"width": 4}, "precision": "float32"}
     as_bytes, as_floats = quick(**params).fit(X, y), quick(**params).fit(X.astype(np.float32) / 255, y)
     np.testing.assert_allclose(as_bytes.soft_labels_, as_floats.soft_labels_, atol=1e-4)
-    np.testing.assert_array_equal(as_bytes.predict(X), as_bytes.predict(torch.from_numpy(X)))
+    for same in (torch.from_numpy(X), list(torch.from_numpy(X)), list(X)):
+        np.testing.assert_array_equal(as_bytes.predict_proba(same), as_bytes.predict_proba(X))
 
 
 @pytest.mark.parametrize("params", [{"augment": "crop_flip"}, {"augment": torch.neg}, {"precision": "bfloat16"}])
 def test_augmentation_and_precision(quick, params):
     X, y = images()
-    plain, changed = (quick(module_params={"width": 4}, **p).fit(X, y) for p in ({"precision": "float32"}, params))
+    plain, changed = (quick(module_params={"width": 4}, **{"precision": "float32"} | p).fit(X, y) for p in ({}, params))
     assert not same_bits(plain, changed)
     assert np.isfinite(changed.history_["loss"]).all()
     np.testing.assert_allclose(changed.predict_proba(X).sum(axis=1), 1, atol=1e-5)
@@ -272,7 +283,11 @@ def test_labels_of_any_kind(blobs, quick, names):
 def test_containers_of_labels(blobs, quick, as_labels):
     X, y, _ = blobs
     clf = quick().fit(X, as_labels(y))
-    np.testing.assert_array_equal(clf.corrected_labels_.astype(int), quick().fit(X, y).corrected_labels_)
+    expected = quick().fit(X, y).corrected_labels_
+    if clf.corrected_labels_.dtype.kind in "OUT":  # strings
+        expected = expected.astype(str)
+    np.testing.assert_array_equal(clf.corrected_labels_, expected)
+    assert clf.corrected_labels_.dtype.kind != "f"
 
 
 def test_feature_names_are_kept_and_checked(blobs, quick):
@@ -411,6 +426,24 @@ def test_read_only_inputs(blobs, quick):
     quick().fit(X, y).predict(X)
 
 
+@pytest.mark.parametrize("as_input", [np.array, torch.tensor])
+def test_a_network_that_works_in_place_leaves_the_caller_s_array(blobs, quick, as_input):
+    X, y, _ = blobs
+    data = as_input(X)
+    quick(nn.Sequential(nn.ReLU(inplace=True), nn.Linear(5, 3))).fit(data, y).predict(data)
+    np.testing.assert_array_equal(np.asarray(data), X)
+
+
+def test_fits_in_threads_give_the_same_bits_and_leave_the_global_state(blobs, quick):
+    X, y, _ = blobs
+    module = nn.Sequential(nn.Linear(5, 16), nn.Dropout(), nn.Linear(16, 3))
+    expected, state = quick(module).fit(X, y), torch.get_rng_state().clone()
+    with ThreadPoolExecutor(2) as pool:
+        for clf in pool.map(lambda _: quick(module).fit(X, y), range(6)):
+            np.testing.assert_array_equal(clf.soft_labels_, expected.soft_labels_)
+    assert (torch.get_rng_state() == state).all()
+
+
 def test_a_pickle_holds_the_fit_and_nothing_else(digits, quick):
     X, y, _ = digits
     # the memory of 10 epochs of outputs weighs 720 kB, momentum as much as the weights: 154 kB
@@ -423,7 +456,7 @@ def test_a_pickle_holds_the_fit_and_nothing_else(digits, quick):
     pd.testing.assert_frame_equal(loaded.label_report(), clf.label_report())
     assert loaded.net_.optimizer_ is None
     assert len(loaded.net_.history) == 0
-    assert loaded._training_labels.changes is None
+    assert loaded._training_labels_.changes is None
     weights = sum(value.numel() * 4 for value in clf.net_.module_.state_dict().values())
     labels = clf.soft_labels_.nbytes + clf.corrected_labels_.nbytes + 2 * 8 * len(y)
     assert len(stored) < weights + labels + 40_000
@@ -520,6 +553,37 @@ def test_skorch_callbacks_hear_every_event(blobs, quick):
     epoch = ["gradient", "batch"] * 2 + ["epoch"]
     assert recorder.events == ["train", *epoch, *epoch, "train", *epoch]
     assert_same_fit(clf, quick(max_epochs=2, retrain_epochs=1, batch_size=45).fit(X, y))  # listening changes nothing
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda folder: ProgressBar(),
+        lambda folder: PrintLog(),
+        lambda folder: Checkpoint(monitor="train_loss_best", dirname=folder),
+        lambda folder: TrainEndCheckpoint(dirname=folder),
+        lambda folder: GradientNormClipping(0.1),
+        lambda folder: LRScheduler("ExponentialLR", gamma=0.9, step_every="batch"),
+    ],
+    ids=["ProgressBar", "PrintLog", "Checkpoint", "TrainEndCheckpoint", "GradientNormClipping", "LRScheduler"],
+)
+def test_skorch_s_own_callbacks_work(blobs, quick, make, tmp_path, capsys):
+    X, y, _ = blobs
+    clf = quick(retrain_epochs=1, net_params={"callbacks": [make(tmp_path)]}).fit(X, y)
+    assert clf.predict(X).shape == (90,)
+
+
+def test_a_learning_rate_that_a_callback_sets_is_kept(blobs, quick):
+    rates = []
+
+    class Rates(Callback):
+        def on_batch_end(self, net, **kwargs):
+            rates.append(net.optimizer_.param_groups[0]["lr"])
+
+    schedule = LRScheduler("ExponentialLR", gamma=0.1)
+    params = {"lr": 1.0, "lr_schedule": "constant", "batch_size": 90, "net_params": {"callbacks": [schedule, Rates()]}}
+    quick(**params).fit(blobs[0], blobs[1])
+    np.testing.assert_allclose(rates, [1, 0.1, 0.01, 0.001])
 
 
 def test_other_optimizers_and_skorch_parameters(blobs, quick):

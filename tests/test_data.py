@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
@@ -82,9 +85,29 @@ def test_moments_of_far_off_features_do_not_cancel():
     np.testing.assert_allclose(mean, X.mean(0, dtype=np.float64), rtol=1e-12)
 
 
-def test_arrays_are_not_copied(X):
-    batch = next(iter(as_rows(X, CPU).batches([slice(0, 10)])))
-    assert batch.data_ptr() == X.ctypes.data
+def test_arrays_are_held_without_a_copy_but_batches_are_copies(X):
+    rows = as_rows(X, CPU)
+    assert rows._tensor.data_ptr() == X.ctypes.data
+    for chunk in (slice(0, 10), torch.arange(10)):
+        before = X.copy()
+        next(iter(rows.batches([chunk]))).zero_()
+        np.testing.assert_array_equal(X, before)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_memmap_is_never_read_whole(quick, tmp_path, dtype):
+    X = np.random.RandomState(0).randn(100_000, 64).astype(dtype)
+    y = (X[:, 0] > 0).astype(int)
+    mapped, size = memmap(X, tmp_path), X.nbytes
+    del X
+    tracemalloc.start()
+    quick(max_epochs=1, batch_size=1000, module=torch.nn.Linear(64, 2), module_params=None).fit(mapped, y).predict(
+        mapped
+    )
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # NumPy's memory is traced, torch's is not; float64 numbers of a batch are converted by NumPy
+    assert peak < size / 3
 
 
 def test_only_images_of_bytes_are_divided():
@@ -143,6 +166,36 @@ class LatePairs(Inputs):
 def test_wrong_datasets(X, quick, dataset, error, message):
     with pytest.raises(error, match=message):
         quick().fit(dataset(X), [0, 1] * 5)
+
+
+class Random(Inputs):
+    def __getitem__(self, i):
+        return torch.randn(6)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_random_datasets_follow_the_seed(X, quick, num_workers):
+    y, loading = np.arange(10) % 2, {"iterator_train__num_workers": num_workers}
+    fits = [quick(random_state=seed, net_params=loading).fit(Random(X), y).soft_labels_ for seed in (1, 1, 2)]
+    np.testing.assert_array_equal(fits[0], fits[1])
+    assert (fits[0] != fits[2]).any()
+
+
+def test_features_of_a_dataset_are_kept_and_checked(X, quick):
+    y = np.arange(10) % 2
+    clf = quick().fit(pd.DataFrame(X, columns=list("abcdef")), y)
+    with pytest.raises(ValueError, match="X has 3 features, but .* is expecting 6"):
+        clf.predict(Inputs(X[:, :3]))
+    clf.fit(Inputs(X[:, :3]), y)
+    assert clf.n_features_in_ == 3
+    assert not hasattr(clf, "feature_names_in_")
+
+
+def test_labels_beside_a_dataset_are_checked(X, quick):
+    with pytest.raises(ValueError, match=r"inconsistent numbers of samples: \[10, 9\]"):
+        quick().fit(Inputs(X), np.arange(9) % 2)
+    with pytest.raises(ValueError, match="Input y contains NaN"):
+        quick().fit(Inputs(X), np.r_[np.nan, np.arange(9) % 2])
 
 
 def test_a_dataset_that_gives_pairs_later(X):

@@ -43,7 +43,7 @@ def test_transitions_count_given_against_corrected(digits, fitted):
 
 def test_transitions_of_strings_in_given_axes():
     _, ax = plt.subplots()
-    display = LabelTransitionDisplay.from_predictions(["spam", "ham", "ham"], ["ham", "ham", "eggs"]).plot(ax=ax)
+    display = LabelTransitionDisplay.from_predictions(["spam", "ham", "ham"], ["ham", "ham", "eggs"], ax=ax)
     assert display.ax_ is ax
     assert display.figure_ is ax.figure
     np.testing.assert_array_equal(display.counts, [[0, 0, 0], [1, 1, 0], [0, 1, 0]])
@@ -52,7 +52,7 @@ def test_transitions_of_strings_in_given_axes():
 
 def test_many_classes_go_without_numbers():
     labels = np.arange(40)
-    assert not LabelTransitionDisplay.from_predictions(labels, labels).plot().ax_.texts
+    assert not LabelTransitionDisplay.from_predictions(labels, labels).ax_.texts
 
 
 def test_history_shows_shares_and_terms(fitted):
@@ -80,8 +80,12 @@ def test_history_of_a_pickle_knows_the_last_recovery_only(digits, fitted):
 
 def test_history_in_given_axes(fitted):
     _, axes = plt.subplots(2)
-    display = LabelHistoryDisplay.from_estimator(fitted, axes=axes)
+    display = LabelHistoryDisplay.from_estimator(fitted, ax=axes)
     assert list(display.axes_) == list(axes)
+    _, ax = plt.subplots()
+    display = LabelHistoryDisplay.from_estimator(fitted, ax=ax)
+    assert list(display.axes_) == ax.child_axes
+    assert display.figure_ is ax.figure
 
 
 def test_gallery_shows_the_most_and_least_certain_changes(digits, fitted):
@@ -143,4 +147,4 @@ def test_gallery_without_changes(blobs, quick):
 def test_without_matplotlib_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r"needs matplotlib. Install it with: pip install 'noisyfit\[plot\]'"):
-        LabelTransitionDisplay.from_predictions([0, 1], [0, 1]).plot()
+        LabelTransitionDisplay.from_predictions([0, 1], [0, 1])

@@ -58,7 +58,7 @@ def test_docstrings_name_every_parameter_and_its_default(thing):
             default = parameter.default
             shown = f'"{default}"' if isinstance(default, str) else str(default)
             shown = "torch.optim.SGD" if inspect.isclass(default) else shown
-            assert f"default={shown}" in documented[name], name
+            assert documented[name].endswith(f"default={shown}"), name
 
 
 def test_every_code_block_of_the_readme_runs(capsys):

@@ -90,6 +90,12 @@ def test_own_network_may_standardise_too():
     torch.testing.assert_close(network[0].mean, torch.from_numpy(X).mean(0))
 
 
+def test_standardising_between_layers_is_refused():
+    module = nn.Sequential(nn.Linear(5, 16), Standardize((16,)), nn.Linear(16, 2))
+    with pytest.raises(ValueError, match=r"Standardize of shape \(16,\) does not fit rows of shape \(5,\)"):
+        network_factory(module, None, rows_of(table()), 2)()
+
+
 def test_statistics_of_an_instance_stay_as_given():
     layer = Standardize((5,))
     layer.set_moments(torch.full((5,), 2.0), torch.full((5,), 4.0))

@@ -24,7 +24,7 @@ def test_a_plain_log_where_there_is_no_terminal(blobs, quick, capsys):
     lines = err.splitlines()
     assert len(lines) == 20
     assert lines[0].startswith("epoch 3/60: loss ")
-    assert "labels changed 0.0%" in lines[0]
+    assert "labels changed 0.0%, corrected 0.0%" in lines[0]
     assert lines[-1].startswith("epoch 60/60: ")
     assert lines[-1].endswith(" 0 s left")
 
@@ -83,6 +83,38 @@ def test_a_callback_may_stop_step_1(blobs, quick, stop_at):
     if stop_at == 1:  # before the first update, the labels are as given
         np.testing.assert_array_equal(clf.corrected_labels_, y)
         assert clf.noise_rate_ == 0
+
+
+def test_a_stop_ends_the_whole_fit(blobs, quick):
+    clf = quick(retrain_epochs=3).set_callbacks(Watcher(stop_at=2)).fit(blobs[0], blobs[1])
+    assert list(clf.history_["step"]) == [1, 1]
+
+
+def test_labels_that_a_callback_keeps_stay_as_of_their_epoch(blobs, quick):
+    X, y, _ = blobs
+    kept = []
+
+    class Keeper(Watcher):
+        def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+            kept.append(fitted_estimator.soft_labels_)
+
+    quick(begin=1).set_callbacks(Keeper()).fit(X, y)
+    assert all((kept[i] != kept[i + 1]).any() for i in range(3))
+
+
+def test_an_error_at_the_very_end_of_a_second_fit_leaves_the_first(blobs, quick):
+    X, y, _ = blobs
+
+    class Late(Watcher):
+        def on_fit_task_end(self, estimator, context, *, metadata=None):
+            if context.task_name == "fit":
+                raise KeyboardInterrupt
+
+    clf = quick().fit(X, y)
+    expected = clf.label_report()
+    with pytest.raises(KeyboardInterrupt):
+        clf.set_callbacks(Late()).fit(X[:40], y[:40])
+    assert clf.label_report().equals(expected)
 
 
 def test_callbacks_are_torn_down_after_an_error(blobs, quick):

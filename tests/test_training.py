@@ -42,10 +42,10 @@ def test_steps_divide_by_ten_at_a_third_and_two_thirds(max_epochs, counts):
 
 def test_isolated_rng_puts_the_global_state_back():
     before = torch.get_rng_state().clone()
-    with isolated_rng(3) as generator:
+    with isolated_rng(3, torch.device("cpu")) as generator:
         drawn = torch.rand(3), torch.rand(3, generator=generator)
     assert (torch.get_rng_state() == before).all()
-    with isolated_rng(3) as generator:
+    with isolated_rng(3, torch.device("cpu")) as generator:
         assert (torch.rand(3) == drawn[0]).all()
         assert (torch.rand(3, generator=generator) == drawn[1]).all()
 

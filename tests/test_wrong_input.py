@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from skorch.callbacks import Callback, EarlyStopping
+from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 from torch import nn
 
 from noisyfit.exceptions import LabelCollapseWarning, TrainingDivergedError
@@ -59,9 +60,9 @@ def fails(blobs, quick):
         ({"lr": 0}, ValueError, "`lr` must be finite and above 0, got 0"),
         ({"batch_size": 0}, ValueError, "`batch_size` must be finite and at least 1"),
         ({"lr_schedule": "cosine"}, ValueError, "`lr_schedule` must be one of 'constant', 'decay'; got 'cosine'"),
-        ({"max_grad_norm": 0}, ValueError, "`max_grad_norm` must be finite and above 0, got 0. None leaves it out"),
+        ({"max_grad_norm": 0}, ValueError, "`max_grad_norm` must be finite and above 0, got 0. None does not clip"),
         ({"retrain_epochs": -1}, ValueError, "`retrain_epochs` must be finite and at least 0"),
-        ({"retrain_lr": -1.0}, ValueError, "`retrain_lr` must be finite and above 0"),
+        ({"retrain_lr": -1.0}, ValueError, "`retrain_lr` must be finite and above 0, got -1.0. None takes `lr`"),
         ({"verbose": None}, TypeError, "`verbose` must be an int"),
         ({"precision": "float16"}, ValueError, "`precision` must be one of 'auto', 'float32', 'bfloat16'"),
         ({"device": "cuda:99"}, ValueError, "`device` must be a device that is there, got 'cuda:99'.*device='auto'"),
@@ -74,7 +75,12 @@ def fails(blobs, quick):
         ({"net_params": {"lr": 0.1}}, ValueError, "`net_params` must not set 'lr'. Use the parameter lr"),
         ({"net_params": {"train_split": None}}, ValueError, "must not set 'train_split'. noisyfit needs its own"),
         ({"net_params": {"iterator_train__shuffle": True}}, ValueError, "'iterator_train__shuffle': noisyfit sets it"),
+        ({"net_params": {"optimizer__lr": 0.1}}, ValueError, "must not set 'optimizer__lr'. Use the parameter lr"),
+        ({"optimizer_params": {"lr": 0.1}}, ValueError, "`optimizer_params` must not set 'lr'"),
+        ({"net_params": {"callbacks": EarlyStopping()}}, TypeError, "must be a list, got"),
+        ({"net_params": {"callbacks": [EpochScoring("accuracy")]}}, ValueError, "EpochScoring: there are no valid"),
         ({"net_params": {"callbacks": [EarlyStopping()]}}, ValueError, "EarlyStopping.*Lower `max_epochs`"),
+        ({"module_params": {"hiden": 3}}, TypeError, "`module` could not be made with the arguments .*hiden"),
         ({"net_params": {"callbacks": [("stop", EarlyStopping)]}}, ValueError, "EarlyStopping"),
         ({"optimizer_params": {"momentun": 0.9}}, ValueError, "`optimizer_params` do not fit .*momentun"),
         ({"net_params": {"no_such_parameter": 1}}, ValueError, "`net_params` .*skorch.*no_such_parameter"),
@@ -108,7 +114,10 @@ INPUTS = {
     "negative weight": (lambda: {"sample_weight": np.r_[-1, np.ones(89)]}, "Negative values"),
     "no weight": (lambda: {"sample_weight": np.zeros(90)}, "at least one non-zero"),
     "weights of another length": (lambda: {"sample_weight": np.ones(3)}, "sample_weight.shape"),
-    "unequal tensors": (lambda: {"X": [torch.zeros(5)] * 89 + [torch.zeros(4)]}, "tensors, which must have one shape"),
+    "unequal tensors": (
+        lambda: {"X": [torch.zeros(5)] * 89 + [torch.zeros(4)]},
+        "which must have one shape",
+    ),
     "image too small": (lambda: {"X": np.zeros((90, 3, 7, 7), dtype=np.uint8)}, "Pass your own with `module`"),
 }
 
@@ -126,10 +135,41 @@ def test_one_class_left_by_the_weights(fails, blobs):
     )
 
 
-def test_memmaps_are_checked_too(fails, tmp_path):
-    X = broken(np.nan, np.float64)
+@pytest.mark.parametrize(("value", "message"), [(np.nan, "NaN"), (1e300, "too large for dtype")])
+def test_memmaps_are_checked_too(fails, tmp_path, value, message):
+    X = broken(value, np.float64)
     X.tofile(tmp_path / "X")
-    fails(ValueError, "NaN", X=np.memmap(tmp_path / "X", dtype=np.float64, mode="r", shape=X.shape))
+    fails(ValueError, message, X=np.memmap(tmp_path / "X", dtype=np.float64, mode="r", shape=X.shape))
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA])
+def test_missing_labels(fails, missing):
+    y = np.array(["ham", "spam"] * 45, dtype=object)
+    y[3] = missing
+    fails(ValueError, "`y` must not hold missing labels, got 1 of them, the first in row 3", y=y)
+
+
+def test_weights_that_diverge_in_the_last_step(blobs, quick):
+    X, y, _ = blobs
+    with pytest.raises(TrainingDivergedError, match="weights are not finite at epoch 1"):
+        quick(nn.Linear(5, 3), max_epochs=1, batch_size=1000, lr=1e38, max_grad_norm=None).fit(X * 1e3, y)
+
+
+def test_retraining_that_diverges_names_its_rate(blobs, quick):
+    X, y, _ = blobs
+    with pytest.raises(TrainingDivergedError, match="of retraining: .*Lower `retrain_lr` or set"):
+        quick(retrain_epochs=9, retrain_lr=1e38, max_grad_norm=None).fit(X, y)
+
+
+def test_images_in_another_range_than_in_fit(quick):
+    X = np.random.RandomState(0).randint(0, 256, (20, 1, 8, 8)).astype(np.uint8)
+    y, params = np.arange(20) % 2, {"module_params": {"width": 4}, "max_epochs": 1}
+    clf = quick(**params).fit(X, y)
+    with pytest.raises(ValueError, match="`X` must be uint8 as in `fit`, or floats divided by 255"):
+        clf.predict(X.astype(np.float32))
+    np.testing.assert_allclose(clf.predict_proba(X / np.float32(255)), clf.predict_proba(X), atol=1e-5)
+    with pytest.raises(ValueError, match="where it was not uint8"):
+        quick(**params).fit(X.astype(np.float32), y).predict(X)
 
 
 def test_a_prior_without_any_weighted_class(fails, blobs):
@@ -152,7 +192,7 @@ def test_a_loss_that_is_no_longer_finite(blobs, quick):
     X, y, _ = blobs
     module = nn.Sequential(nn.Linear(5, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 3))
     clf = quick(module, lr=1e6, max_grad_norm=None, max_epochs=20)
-    with pytest.raises(TrainingDivergedError, match=r"not finite at epoch \d+: loss .*Lower `lr`"):
+    with pytest.raises(TrainingDivergedError, match=r"not finite at epoch \d+ of joint .*Lower `lr` or set"):
         clf.fit(X * 1e3, y)
     assert not [name for name in vars(clf) if name.endswith("_")]
 
