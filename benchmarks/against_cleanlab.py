@@ -17,13 +17,14 @@ import warnings
 
 import numpy as np
 import pandas as pd
-from results import mean_and_spread, write_json
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from noisyfit import JointOptimizationClassifier
 from noisyfit.metrics import label_error_scores, recovery_accuracy
 from noisyfit.noise import corrupt_labels, pair_flip_noise, symmetric_noise
+
+from results import mean_and_spread, write_json
 
 NOISE = {
     "symmetric 40 %": symmetric_noise(10, 0.4),

@@ -14,14 +14,15 @@ import time
 
 import numpy as np
 import torch
-from cifar_data import LABEL_KINDS, Cifar, load_cifar
-from results import mean_and_spread, write_json
 from skorch.callbacks import Callback
 from torch import nn
 
 from noisyfit import JointOptimizationClassifier
 from noisyfit.data import as_rows
 from noisyfit.metrics import label_error_scores, recovery_accuracy
+
+from cifar_data import LABEL_KINDS, Cifar, load_cifar
+from results import mean_and_spread, write_json
 
 # Both methods share all settings but these; plain cross entropy is joint optimisation without its two terms, whose
 # labels are replaced once, after the last epoch, so that its report exists.

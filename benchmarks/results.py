@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,17 @@ def write_json(name: str, content: dict[str, Any]) -> None:
     }
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps({"machine": machine, **content}, indent=2, default=str) + "\n")
+    path.write_text(json.dumps(_without_nan({"machine": machine, **content}), indent=2, allow_nan=False) + "\n")
     print(f"written to {path}")
+
+
+def _without_nan(value: Any) -> Any:
+    """Give None for NaN, which JSON does not know."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _processor() -> str:

@@ -313,28 +313,18 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
 
     def _optimise(self, run: _Run) -> _Blocks:
         """Step 1: network, labels and noise matrix in turn."""
-        problem, n_classes = run.problem, len(run.problem.classes)
-        given = torch.from_numpy(problem.codes).to(problem.device)
-        labels = LabelStore(
-            given,
-            n_classes,
-            min(self.window, self.max_epochs),
-            label_rule(self.label_update, self.n_relabel),
-            soft=self.label_update == "soft",
-        )
-        noise = NoiseMatrix(given, n_classes, problem.sample_weight)
-        blocks = _Blocks(self._build_net(run, self.lr), labels, noise)
+        blocks = net, labels, noise = self._new_blocks(run)
         stage = Stage(
-            "joint optimisation",
-            "lr",
-            self.alpha,
-            self.beta,
-            problem.class_prior,
-            self.max_grad_norm,
-            self.lr_schedule,
-            self.max_epochs,
+            name="joint optimisation",
+            lr_parameter="lr",
+            alpha=self.alpha,
+            beta=self.beta,
+            class_prior=run.problem.class_prior,
+            max_grad_norm=self.max_grad_norm,
+            schedule=self.lr_schedule,
+            max_epochs=self.max_epochs,
         )
-        trainer = Trainer(blocks.net, problem.rows, labels, stage, run.generator, problem.sample_weight)
+        trainer = Trainer(net, run.problem.rows, labels, stage, run.generator, run.problem.sample_weight)
         begin = resolve_begin(self.begin, self.max_epochs)
         with trainer.session():
             for epoch in range(1, self.max_epochs + 1):
@@ -353,11 +343,19 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
 
     def _retrain(self, run: _Run, blocks: _Blocks) -> _Blocks:
         """Step 2: a network initialised anew learns the final labels, by L_c alone and at a decaying rate."""
-        problem, prior = run.problem, run.problem.class_prior
         lr_parameter = "lr" if self.retrain_lr is None else "retrain_lr"
-        stage = Stage("retraining", lr_parameter, 0.0, 0.0, prior, self.max_grad_norm, "steps", self.retrain_epochs)
+        stage = Stage(
+            name="retraining",
+            lr_parameter=lr_parameter,
+            alpha=0.0,
+            beta=0.0,
+            class_prior=run.problem.class_prior,
+            max_grad_norm=self.max_grad_norm,
+            schedule="steps",
+            max_epochs=self.retrain_epochs,
+        )
         blocks = blocks._replace(net=self._build_net(run, getattr(self, lr_parameter)))
-        trainer = Trainer(blocks.net, problem.rows, blocks.labels, stage, run.generator, problem.sample_weight)
+        trainer = Trainer(blocks.net, run.problem.rows, blocks.labels, stage, run.generator, run.problem.sample_weight)
         with trainer.session():
             for epoch in range(1, self.retrain_epochs + 1):
                 run.log.open_epoch()
@@ -533,6 +531,19 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
             device=device,
         )
 
+    def _new_blocks(self, run: _Run) -> _Blocks:
+        problem, n_classes = run.problem, len(run.problem.classes)
+        given = torch.from_numpy(problem.codes).to(problem.device)
+        labels = LabelStore(
+            given,
+            n_classes,
+            min(self.window, self.max_epochs),
+            label_rule(self.label_update, self.n_relabel),
+            soft=self.label_update == "soft",
+        )
+        noise = NoiseMatrix(given, n_classes, problem.sample_weight)
+        return _Blocks(self._build_net(run, self.lr), labels, noise)
+
     def _network_factory(self, problem: _Problem) -> Callable[[], nn.Module]:
         n_classes = len(problem.classes)
         return network_factory(self.module, self.module_params, problem.rows, n_classes, problem.sample_weight)
@@ -600,7 +611,7 @@ def _check_enough_classes(classes: NDArray[Any], codes: NDArray[np.int64], weigh
     left = classes[np.unique(codes if weight is None else codes[weight > 0])]
     if len(left) < 2:
         with_weight = "" if weight is None else " with a `sample_weight` above 0"
-        got = f"one class only, {left[0]!r}" if len(left) else "no class at all"
+        got = f"one class only, {left.tolist()[0]!r}" if len(left) else "no class at all"
         raise ValueError(f"`y` must have at least 2 classes{with_weight}, got {got}. Check the labels.")
 
 

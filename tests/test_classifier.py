@@ -29,12 +29,13 @@ from skorch.callbacks import (
     TrainEndCheckpoint,
 )
 from torch import nn
-from torch.utils.data import Dataset
 
 from noisyfit import JointOptimizationClassifier
 from noisyfit.metrics import recovery_accuracy
 from noisyfit.networks import MLP
 from noisyfit.noise import corrupt_labels, symmetric_noise
+
+from inputs import Inputs, memmap
 
 
 def fitted_arrays(clf):
@@ -150,23 +151,6 @@ def test_priors(blobs, quick):
 
 
 # inputs
-
-
-class Inputs(Dataset):
-    def __init__(self, X):
-        self.X = X
-
-    def __len__(self):
-        return len(self.X)
-
-    def __getitem__(self, i):
-        return torch.from_numpy(self.X[i])
-
-
-def memmap(X, folder):
-    path = folder / "X.bin"
-    X.tofile(path)
-    return np.memmap(path, dtype=X.dtype, mode="r", shape=X.shape)
 
 
 INPUTS = {

@@ -7,23 +7,14 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import IterableDataset
 
 from noisyfit.data import as_network_input, as_rows, row_batches
 
+from inputs import Inputs, memmap
+
 CPU = torch.device("cpu")
 CHUNKS = [torch.tensor([3, 0, 9]), slice(2, 6), torch.tensor([1])]
-
-
-class Inputs(Dataset):
-    def __init__(self, X):
-        self.X = X
-
-    def __len__(self):
-        return len(self.X)
-
-    def __getitem__(self, i):
-        return torch.from_numpy(self.X[i])
 
 
 @pytest.fixture
@@ -31,12 +22,6 @@ def X():
     X = np.random.RandomState(0).randn(10, 6).astype(np.float32)
     X[np.abs(X) < 0.5] = 0
     return X
-
-
-def memmap(X, folder):
-    path = folder / f"X_{X.dtype}.bin"
-    X.tofile(path)
-    return np.memmap(path, dtype=X.dtype, mode="r", shape=X.shape)
 
 
 def kinds(X, folder):

@@ -112,7 +112,10 @@ INPUTS = {
     "several outputs": (lambda: {"y": np.zeros((90, 2))}, "y should be a 1d array"),
     "NaN weight": (lambda: {"sample_weight": np.r_[np.nan, np.ones(89)]}, "sample_weight contains NaN"),
     "negative weight": (lambda: {"sample_weight": np.r_[-1, np.ones(89)]}, "Negative values"),
-    "no weight": (lambda: {"sample_weight": np.zeros(90)}, "at least one non-zero"),
+    "no weight": (
+        lambda: {"sample_weight": np.zeros(90)},
+        "at least one non-zero|at least 2 classes with a `sample_weight` above 0, got no class",
+    ),
     "weights of another length": (lambda: {"sample_weight": np.ones(3)}, "sample_weight.shape"),
     "unequal tensors": (
         lambda: {"X": [torch.zeros(5)] * 89 + [torch.zeros(4)]},

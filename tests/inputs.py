@@ -1,0 +1,27 @@
+"""Inputs that several tests share."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+
+class Inputs(Dataset):
+    """A map-style Dataset of inputs alone."""
+
+    def __init__(self, X):
+        self.X = X
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, i):
+        return torch.from_numpy(self.X[i])
+
+
+def memmap(X, folder):
+    """Write an array to a file and map it read-only."""
+    path = folder / f"X_{X.dtype}.bin"
+    X.tofile(path)
+    return np.memmap(path, dtype=X.dtype, mode="r", shape=X.shape)
