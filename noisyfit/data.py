@@ -39,8 +39,13 @@ def check_inputs(estimator: BaseEstimator, X: Any, y: Any = "no_validation", res
     X = _items_to_numpy(X)
     keep_dtype = isinstance(X, np.memmap) or is_bytes(X)
     dtype = None if keep_dtype else np.float32
-    with np.errstate(over="ignore"):  # what float32 cannot hold is told by the error for infinity
-        checked = validate_data(estimator, X, y, reset=reset, accept_sparse="csr", dtype=dtype, allow_nd=True)
+    try:
+        with np.errstate(over="ignore"):  # what float32 cannot hold is told by the error for infinity
+            checked = validate_data(estimator, X, y, reset=reset, accept_sparse="csr", dtype=dtype, allow_nd=True)
+    except ValueError as error:
+        if "could not convert" not in str(error):
+            raise
+        raise ValueError(f"`X` must hold numbers: {error}. Encode text and categories first.") from error
     checked_X, checked_y = checked if isinstance(checked, tuple) else (checked, None)
     if isinstance(X, np.memmap):
         _check_float32_holds(X)

@@ -272,8 +272,9 @@ def _default_network(rows: Rows) -> Callable[..., nn.Module]:
     if len(rows.item_shape) == 3 and min(rows.item_shape[1:]) >= _SMALLEST_IMAGE:
         return SmallResNet
     raise ValueError(
-        f"There is a default network for X of shape (n, n_features) and for images (n, channels, height, width) "
-        f"from 8 x 8 up; got {('n', *rows.item_shape)}. Pass your own with `module`."
+        "There is a default network for X of shape (n, n_features) and for images (n, channels, height, width) "
+        f"from 8 x 8 up; got ({', '.join(map(str, ('n', *rows.item_shape)))}). Put channels first (grey images: "
+        "X[:, None]) or pass your own with `module`."
     )
 
 

@@ -162,5 +162,5 @@ def test_wrong_modules(module, params, error, message):
 
 @pytest.mark.parametrize("shape", [(6, 3, 7, 9), (6, 3, 9), (6, 2, 8, 8, 8)])
 def test_no_default_network_for_other_shapes(shape):
-    with pytest.raises(ValueError, match="Pass your own with `module`"):
+    with pytest.raises(ValueError, match=r"got \(n, .*\). Put channels first.* or pass your own"):
         network_factory(None, None, rows_of(np.zeros(shape, dtype=np.float32)), 3)

@@ -101,7 +101,10 @@ INPUTS = {
     "infinity": (lambda: {"X": broken(np.inf)}, "Input X contains infinity"),
     "too large for float32": (lambda: {"X": broken(1e300, np.float64)}, "too large for dtype\\('float32'\\)"),
     "complex": (lambda: {"X": broken(1j, np.complex64)}, "Complex data not supported"),
-    "strings": (lambda: {"X": np.full((90, 5), "a", dtype=object)}, "could not convert string to float"),
+    "strings": (
+        lambda: {"X": np.full((90, 5), "a", dtype=object)},
+        "`X` must hold numbers: could not convert string to float: 'a'. Encode",
+    ),
     "empty": (lambda: {"X": np.empty((0, 5)), "y": []}, r"0 sample\(s\)"),
     "no columns": (lambda: {"X": np.empty((90, 0))}, r"0 feature\(s\)"),
     "one dimension": (lambda: {"X": np.zeros(90)}, "Expected 2D array, got 1D array"),
@@ -121,7 +124,7 @@ INPUTS = {
         lambda: {"X": [torch.zeros(5)] * 89 + [torch.zeros(4)]},
         "which must have one shape",
     ),
-    "image too small": (lambda: {"X": np.zeros((90, 3, 7, 7), dtype=np.uint8)}, "Pass your own with `module`"),
+    "image too small": (lambda: {"X": np.zeros((90, 3, 7, 7), dtype=np.uint8)}, "pass your own with `module`"),
 }
 
 
