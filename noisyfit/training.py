@@ -200,15 +200,19 @@ class Trainer:
         everyone = torch.arange(len(rows))
         positive = everyone >= 0 if sample_weight is None else sample_weight.cpu() > 0
         self._trained, self._untrained = everyone[positive], everyone[~positive]
+        self._total_weight = float(len(self._trained) if sample_weight is None else sample_weight.sum())
         self._rate_factor = 1.0
         # batch events are for the user's callbacks; the default one hears of epochs only
         self._has_user_callbacks = len(net.callbacks_) > len(net.get_default_callbacks())
 
     @contextlib.contextmanager
     def session(self) -> Iterator[None]:
-        """Tell the user's callbacks when training begins and ends."""
+        """Tell the user's callbacks when training begins and ends; check the weights that it ends with."""
         self.net.notify("on_train_begin", X=self.rows, y=None)
         yield
+        state = self.net.module_.state_dict().values()
+        if not all(bool(torch.isfinite(value).all()) for value in state if value.is_floating_point()):
+            raise self._diverged("weights are not finite after the last epoch")
         self.net.notify("on_train_end", X=self.rows, y=None)
 
     def run_epoch(self, epoch: int, record: bool) -> Tensor:
@@ -216,21 +220,23 @@ class Trainer:
         self.net.notify("on_epoch_begin", dataset_train=self.rows, dataset_valid=None)
         self._set_rate_factor(learning_rate_factor(self.stage.schedule, epoch, self.stage.max_epochs))
         self.net.module_.train()
-        sums = torch.zeros(5, device=self.labels.codes.device)
+        sums = torch.zeros(3, device=self.labels.codes.device)
         for numbers, x in self._shuffled_batches():
             sums += self._train_on_batch(numbers, x, record)
-        means = (sums[:4] / sums[4]).cpu()  # the only synchronisation with the device in the θ-step
-        self._check_finite(epoch, means)
+        terms = (sums / self._total_weight).cpu()  # the only synchronisation with the device in the θ-step
+        loss = terms @ torch.tensor([1.0, self.stage.alpha, self.stage.beta])
+        if not torch.isfinite(loss):
+            raise self._diverged("loss is not finite at epoch {}: L_c {:g}, L_p {:g}, L_e {:g}".format(epoch, *terms))
         if record and len(self._untrained):
             self._record_untrained()
-        loss, earlier = float(means[0]), [row["train_loss"] for row in self.net.history[:-1]]
-        self.net.history.record("train_loss", loss)
-        self.net.history.record("train_loss_best", loss < min(earlier, default=float("inf")))
+        earlier = [row["train_loss"] for row in self.net.history[:-1]]
+        self.net.history.record("train_loss", float(loss))
+        self.net.history.record("train_loss_best", float(loss) < min(earlier, default=float("inf")))
         self.net.notify("on_epoch_end", dataset_train=self.rows, dataset_valid=None)
-        return means
+        return torch.cat([loss[None], terms])
 
     def _train_on_batch(self, numbers: Tensor, x: Tensor, record: bool) -> Tensor:
-        """Give loss and terms times the batch's weight, and that weight: shape (5,)."""
+        """Give L_c, L_p and L_e times the batch's weight, shape (3,)."""
         net, stage = self.net, self.stage
         if self._has_user_callbacks:
             net.notify("on_batch_begin", batch=(x, numbers), training=True)
@@ -252,8 +258,7 @@ class Trainer:
             net.history.record_batch("train_loss", loss.item())
             net.history.record_batch("train_batch_size", len(numbers))
             net.notify("on_batch_end", batch=(x, numbers), training=True, loss=loss.detach(), y_pred=proba)
-        share = torch.full((1,), float(len(numbers)), device=loss.device) if weight is None else weight.sum()[None]
-        return torch.cat([loss.detach()[None], terms, torch.ones(1, device=loss.device)]) * share
+        return terms * (len(numbers) if weight is None else weight.sum())
 
     def _set_rate_factor(self, factor: float) -> None:
         """Scale the learning rate; a rate that a callback has changed is scaled from where it is."""
@@ -262,18 +267,10 @@ class Trainer:
                 group["lr"] *= factor / self._rate_factor
             self._rate_factor = factor
 
-    def _check_finite(self, epoch: int, means: Tensor) -> None:
-        finite = bool(torch.isfinite(means).all())
-        if finite and epoch == self.stage.max_epochs:  # the last step comes after the last loss
-            state = self.net.module_.state_dict().values()
-            finite = all(bool(torch.isfinite(value).all()) for value in state if value.is_floating_point())
-        if not finite:
-            clip = " or set `max_grad_norm`" if self.stage.max_grad_norm is None else ""
-            raise TrainingDivergedError(
-                f"The training loss or the weights are not finite at epoch {epoch} of {self.stage.name}: "
-                f"loss {means[0]:g} (L_c {means[1]:g}, L_p {means[2]:g}, L_e {means[3]:g}). "
-                f"Lower `{self.stage.lr_parameter}`{clip}, or look for extreme values in X."
-            )
+    def _diverged(self, what: str) -> TrainingDivergedError:
+        clip = " or set `max_grad_norm`" if self.stage.max_grad_norm is None else ""
+        remedy = f"Lower `{self.stage.lr_parameter}`{clip}, or look for extreme values in X."
+        return TrainingDivergedError(f"In {self.stage.name}, the {what}. {remedy}")
 
     def _shuffled_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         order = self._trained[torch.randperm(len(self._trained), generator=self.generator)]
