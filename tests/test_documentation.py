@@ -18,17 +18,20 @@ EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
 
 
 def public_objects():
-    for module in (noisyfit, losses, noise, metrics, displays, networks, exceptions):
+    yield from (noisyfit.label_report, noisyfit.JointOptimizationClassifier)
+    yield from public_methods(noisyfit.JointOptimizationClassifier)
+    for module in (losses, noise, metrics, displays, networks, exceptions):
         for name in module.__all__:
             thing = getattr(module, name)
             yield thing
             if inspect.isclass(thing):
-                methods = [
-                    getattr(thing, name)
-                    for name in vars(thing)
-                    if not name.startswith("_") and not name.endswith("_request")
-                ]
-                yield from (method for method in methods if inspect.isfunction(method) or inspect.ismethod(method))
+                yield from public_methods(thing)
+
+
+def public_methods(cls):
+    names = [name for name in vars(cls) if not name.startswith("_") and not name.endswith("_request")]
+    methods = [getattr(cls, name) for name in names]
+    return [method for method in methods if inspect.isfunction(method) or inspect.ismethod(method)]
 
 
 def documented_parameters(docstring):
