@@ -1,6 +1,8 @@
 # Each target sets up what it needs in .venv, on a fresh machine too.
 PYTHON ?= python3
 BIN := .venv/bin
+# waiting threads of torch that spin cost a busy machine ten times the time
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: demo test lint docs bench clean
 

@@ -29,7 +29,7 @@ from results import mean_and_spread, write_json
 SHARED = {"lr": 0.1, "optimizer_params": {"momentum": 0.9, "weight_decay": 5e-4}, "batch_size": 128}
 METHODS = {
     "cross entropy": {"alpha": 0.0, "beta": 0.0, "begin": 1.0, "lr_schedule": "constant"},
-    "joint optimisation": {},
+    "joint optimisation": {"class_prior": "uniform"},  # the classes are of equal size
 }
 
 

@@ -23,7 +23,7 @@ y_clean = pd.Series(data.target_names[data.target], index=X.index, name="diagnos
 # standardises them itself.
 y_noisy = pd.Series(corrupt_labels(y_clean, asymmetric_noise(2, 0.25, {1: 0}), random_state=0), index=X.index)
 
-clf = JointOptimizationClassifier(class_prior="given", random_state=0).fit(X, y_noisy)
+clf = JointOptimizationClassifier(random_state=0).fit(X, y_noisy)
 print(f"right before: {(y_noisy == y_clean).mean():.1%}, after: {(clf.corrected_labels_ == y_clean).mean():.1%}")
 
 # %%

@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from skorch.callbacks import BatchScoring, EarlyStopping, EpochScoring
 
@@ -56,7 +57,11 @@ def check_parameters(params: dict[str, Any]) -> None:
         if params[name] is not None and not isinstance(params[name], dict):
             raise TypeError(f"`{name}` must be a dict or None, got {params[name]!r}.")
     if not callable(params["optimizer"]):
-        raise TypeError(f"`optimizer` must be a torch optimizer class, got {params['optimizer']!r}.")
+        raise TypeError(
+            f"`optimizer` must be a torch optimizer class such as torch.optim.Adam, got {params['optimizer']!r}."
+        )
+    if params["optimizer"] is torch.optim.LBFGS:
+        raise ValueError("`optimizer` must not need a closure, as LBFGS does. Pass torch.optim.SGD or Adam.")
     if "lr" in (params["optimizer_params"] or {}):
         raise ValueError("`optimizer_params` must not set 'lr'. Use the parameters lr and retrain_lr.")
     check_choice("lr_schedule", params["lr_schedule"], ("constant", "decay"))
@@ -77,10 +82,12 @@ def resolve_class_prior(
     """Give p of shape (n_classes,). A class whose sample weights are all 0 leaves the prior."""
     frequencies = np.bincount(codes, weights=sample_weight, minlength=n_classes).astype(np.float64)
     if isinstance(class_prior, str):
-        check_choice("class_prior", class_prior, ("uniform", "given"))
+        check_choice(
+            "class_prior", class_prior, ("uniform", "given"), hint="Or pass an array in the order of classes_."
+        )
         prior = np.ones(n_classes) if class_prior == "uniform" else frequencies
     else:
-        prior = check_distribution("class_prior", class_prior)
+        prior = check_distribution("class_prior", class_prior, hint="Pass an array in the order of classes_.")
         if len(prior) != n_classes:
             raise ValueError(
                 f"`class_prior` must have one entry per class of y, {n_classes} in the order of `classes_`; "

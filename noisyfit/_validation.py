@@ -42,11 +42,13 @@ def check_share(name: str, value: Any) -> None:
     check_number(name, value, low=0, high=1, hint=f"Pass {float(value) / 100:g} for {value} %." if percent else "")
 
 
-def check_distribution(name: str, value: Any, *, ndim: int = 1) -> np.ndarray:
+def check_distribution(name: str, value: Any, *, ndim: int = 1, hint: str = "") -> np.ndarray:
     """Give `value` as float64, after checking that its last axis holds probabilities that sum to 1."""
     array = np.asarray(value)
     if array.dtype.kind not in "iuf" or array.ndim != ndim:
-        raise ValueError(f"`{name}` must hold numbers in {ndim} dimension(s), got {value!r}.")
+        raise ValueError(
+            f"`{name}` must be an array of numbers with {ndim} dimension(s), got {value!r}.{_spaced(hint)}"
+        )
     array = array.astype(np.float64)
     sums = array.sum(axis=-1)
     if not np.isfinite(array).all() or (array < 0).any() or not np.allclose(sums, 1, rtol=0, atol=1e-6):
@@ -58,10 +60,10 @@ def check_distribution(name: str, value: Any, *, ndim: int = 1) -> np.ndarray:
     return array
 
 
-def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+def check_choice(name: str, value: Any, choices: tuple[str, ...], hint: str = "") -> None:
     """Raise unless `value` is one of the strings in `choices`."""
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"`{name}` must be one of {', '.join(map(repr, choices))}; got {value!r}.")
+        raise ValueError(f"`{name}` must be one of {', '.join(map(repr, choices))}; got {value!r}.{_spaced(hint)}")
 
 
 def as_random_state(random_state: Any) -> np.random.RandomState:

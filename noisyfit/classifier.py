@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from .augmentation import as_augmentation
 from .callbacks import CallbackSupportMixin, with_callbacks
 from .data import Rows, as_rows, check_inputs, is_bytes
 from .devices import resolve_device, use_bfloat16
+from .exceptions import LabelCollapseWarning
 from .labels import LabelStore, label_rule
 from .networks import network_factory
 from .noise import NoiseMatrix
@@ -86,9 +88,10 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         one class.
     beta : float, default=0.4
         Objective. Weight of the prediction entropy L_e (eq. 10), at least 0. Drives labels towards certainty.
-    class_prior : {"uniform", "given"} or array-like of shape (n_classes,), default="uniform"
+    class_prior : {"uniform", "given"} or array-like of shape (n_classes,), default="given"
         Objective. Assumed share of each class, in the order of `classes_`, summing to 1. "given" takes the
-        frequencies of the given labels: the choice where classes are of very unequal size.
+        frequencies of the given labels. "uniform" is the paper's: only for classes that are known to be of equal
+        size, since it pulls labels into the small ones.
     label_update : {"soft", "hard"}, default="soft"
         Labels. "soft" trains on the averaged outputs (eq. 7), "hard" on their most probable class (eq. 6).
     n_relabel : int or None, default=None
@@ -171,7 +174,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
     Warns
     -----
     noisyfit.exceptions.LabelCollapseWarning
-        At `fit`, for ``alpha=0`` with ``beta`` above 0: labels fall into one class.
+        At `fit`, for ``alpha=0`` with ``beta`` above 0, and where all corrected labels are of one class.
 
     See Also
     --------
@@ -203,7 +206,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         module_params: dict[str, Any] | None = None,
         alpha: float = 0.8,
         beta: float = 0.4,
-        class_prior: Any = "uniform",
+        class_prior: Any = "given",
         label_update: str = "soft",
         n_relabel: int | None = None,
         begin: int | float = 0.3,
@@ -308,6 +311,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
                     blocks = self._retrain(run, blocks)
             keep_for_prediction(blocks.net)
             self.__dict__.update(_fitted_attributes(run, blocks))
+            _warn_of_collapse(self.corrected_labels_)
             context.call_on_fit_task_end(**told, reconstruction_attributes=dict)
         return self
 
@@ -602,8 +606,13 @@ def _fitted_attributes(run: _Run, blocks: _Blocks) -> dict[str, Any]:
 
 def _encode(y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Give the distinct labels, sorted, and the class number of each sample."""
-    check_classification_targets(y)
-    classes, codes = np.unique(y, return_inverse=True)
+    try:
+        check_classification_targets(y)
+        classes, codes = np.unique(y, return_inverse=True)
+    except TypeError as error:
+        if "not supported between" not in str(error):
+            raise
+        raise TypeError(f"`y` must hold labels of one kind that can be sorted: {error}. Make them strings.") from error
     return classes, codes.astype(np.int64)
 
 
@@ -613,6 +622,16 @@ def _check_enough_classes(classes: NDArray[Any], codes: NDArray[np.int64], weigh
         with_weight = "" if weight is None else " with a `sample_weight` above 0"
         got = f"one class only, {left.tolist()[0]!r}" if len(left) else "no class at all"
         raise ValueError(f"`y` must have at least 2 classes{with_weight}, got {got}. Check the labels.")
+
+
+def _warn_of_collapse(corrected_labels: NDArray[Any]) -> None:
+    if (corrected_labels == corrected_labels[0]).all():
+        warnings.warn(
+            f"All corrected labels are {corrected_labels[0]}. Lower `lr`, raise `alpha`, or, with a network of your "
+            "own, scale X first.",
+            LabelCollapseWarning,
+            stacklevel=4,  # past fit and scikit-learn's decorator: the caller of fit
+        )
 
 
 def _check_same_pixels(X: Any, of_bytes: bool) -> None:
@@ -628,6 +647,12 @@ def _check_same_pixels(X: Any, of_bytes: bool) -> None:
 
 
 def _index_of(y: Any, X: Any) -> pd.Index | None:
+    """Give the index of y or else of X; raise where both hold the same rows in another order."""
+    both = all(isinstance(data, (pd.Series, pd.DataFrame)) for data in (y, X))
+    if both and not y.index.equals(X.index) and y.index.sort_values().equals(X.index.sort_values()):
+        raise ValueError(
+            "`X` and `y` have the same index in another order, but are matched row by row. Pass y.loc[X.index]."
+        )
     for data in (y, X):
         if isinstance(data, (pd.Series, pd.DataFrame)):
             return data.index

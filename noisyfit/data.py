@@ -233,6 +233,11 @@ def row_batches(dataset: Any, batch_size: int, **loader_params: Any) -> Iterator
         yield batch, None
 
 
+def looks_channels_last(item_shape: tuple[int, ...]) -> bool:
+    """Whether images seem to be (height, width, channels): 1, 3 or 4 at the end and more in front."""
+    return len(item_shape) == 3 and item_shape[-1] in (1, 3, 4) and item_shape[0] > 4
+
+
 def is_bytes(X: Any) -> bool:
     """Whether checked inputs are images of bytes, which are divided by 255."""
     return getattr(X, "dtype", None) == np.uint8 and X.ndim > 2
@@ -261,6 +266,11 @@ def _labels_to_numpy(y: Any) -> Any:
     """Give labels that scikit-learn keeps the dtype of: it would turn pandas' nullable integers into floats."""
     y = _tensor_to_numpy(y)
     values = y if isinstance(y, pd.Series) else np.asarray(y)
+    if values.ndim == 2 and values.shape[1] > 1:
+        raise ValueError(
+            f"`y` must have one label a row, shape (n_samples,), got {values.shape}. Pass y.argmax(axis=1) for "
+            "one-hot labels."
+        )
     if values.ndim and (isinstance(values, pd.Series) or values.dtype == object):
         missing = np.asarray(pd.isna(values))
         if missing.any():

@@ -19,9 +19,9 @@ def resolve_device(device: Any) -> torch.device:
         resolved = torch.device(device)
         torch.empty(1, device=resolved).cpu()
     except Exception as error:  # torch raises anything from TypeError to NotImplementedError here
-        reason = str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0].rstrip(".")
         raise ValueError(
-            f"`device` must be a device that is there, got {device!r}: {reason} Pass device='auto' or 'cpu'."
+            f"`device` must be a device that is there, got {device!r}: {reason}. Pass device='auto' or 'cpu'."
         ) from error
     return resolved
 

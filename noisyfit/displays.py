@@ -345,7 +345,7 @@ class LabelGalleryDisplay:
         ax.set_axis_off()
         ax.set_title("Changed labels: given → corrected, confidence", fontsize="medium")
         for i, (title, shown) in enumerate(lines):
-            bottom, height = 1 - (i + 1) / len(lines), 0.62 / len(lines)
+            bottom, height = 1 - (i + 1) / len(lines), 0.68 / len(lines)
             ax.text(-0.01, bottom + height / 2, title, rotation=90, ha="right", va="center", transform=ax.transAxes)
             for j, k in enumerate(shown):
                 inset = ax.inset_axes((j / n_columns, bottom, 0.92 / n_columns, height))

@@ -19,7 +19,7 @@ class TrainingDivergedError(ValueError):
 
 
 class LabelCollapseWarning(UserWarning):
-    """The settings let the corrected labels fall into one class.
+    """The corrected labels have fallen into one class, or the settings let them.
 
     Examples
     --------

@@ -28,7 +28,7 @@ def recovery_accuracy(y_clean: ArrayLike, corrected_labels: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        If the lengths differ or are 0.
+        If the lengths differ or are 0, or if no label occurs in both.
 
     Examples
     --------
@@ -37,6 +37,11 @@ def recovery_accuracy(y_clean: ArrayLike, corrected_labels: ArrayLike) -> float:
     0.75
     """
     y_clean, corrected_labels = _equally_long(y_clean=y_clean, corrected_labels=corrected_labels)
+    if not set(y_clean.tolist()) & set(corrected_labels.tolist()):
+        raise ValueError(
+            f"`y_clean` and `corrected_labels` have no label in common ({y_clean[0]!r} and {corrected_labels[0]!r}, "
+            "say). Give them the same type."
+        )
     return float((y_clean == corrected_labels).mean())
 
 

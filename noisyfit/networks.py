@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .data import Rows, as_network_input
+from .data import Rows, as_network_input, looks_channels_last
 
 __all__ = ["MLP", "PreActResNet32", "SmallResNet", "Standardize", "network_factory"]
 
@@ -237,6 +237,11 @@ def _maker(module: Any, params: dict[str, Any] | None, rows: Rows, n_classes: in
         if params:
             raise ValueError(f"`module_params` must be None where `module` is an instance, got {params!r}.")
         return lambda: copy.deepcopy(module)
+    if (module is None or isinstance(module, str)) and looks_channels_last(rows.item_shape):
+        raise ValueError(
+            f"Images must have shape (n, channels, height, width), got (n, {', '.join(map(str, rows.item_shape))}). "
+            "Pass X.transpose(0, 3, 1, 2)."
+        )
     if isinstance(module, str) and module not in NAMED_NETWORKS:
         raise ValueError(f"`module` given by name must be one of {sorted(NAMED_NETWORKS)}, got {module!r}.")
     if module is None:
@@ -288,7 +293,8 @@ def _check_outputs(network: nn.Module, rows: Rows, n_classes: int) -> None:
         with torch.no_grad():
             logits = network(x.to(device))
     except Exception as error:
-        raise ValueError(f"`module` failed on a batch of shape {tuple(x.shape)}, {x.dtype}: {error}") from error
+        hint = " Channels come first: X.transpose(0, 3, 1, 2)." if looks_channels_last(rows.item_shape) else ""
+        raise ValueError(f"`module` failed on a batch of shape {tuple(x.shape)}, {x.dtype}: {error}{hint}") from error
     network.train(was_training)
     if not isinstance(logits, Tensor) or not logits.is_floating_point() or logits.shape != (len(x), n_classes):
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__

@@ -207,7 +207,9 @@ def corrupt_labels(y: ArrayLike, transition_matrix: ArrayLike, random_state: Any
     >>> round(float((y_noisy != ["ham", "spam"] * 500).mean()), 1)
     0.2
     """
-    matrix = check_distribution("transition_matrix", transition_matrix, ndim=2)
+    matrix = check_distribution(
+        "transition_matrix", transition_matrix, ndim=2, hint="Make one with symmetric_noise(n_classes, rate)."
+    )
     if matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"`transition_matrix` must be square, got shape {matrix.shape}.")
     y = np.asarray(y)

@@ -94,6 +94,8 @@ def find_fitted(estimator: Any) -> Any:
             inner = inner.best_estimator_
         else:
             check_is_fitted(estimator)
+            if hasattr(inner, "best_params_"):
+                raise TypeError("`estimator` is a search without a fitted classifier. Fit it with refit=True.")
             raise TypeError(
                 "`estimator` must be a fitted JointOptimizationClassifier, or a fitted Pipeline or search that ends "
                 f"in one; found {type(inner).__name__} instead."

@@ -37,6 +37,7 @@ def test_undefined_scores_are_nan():
     [
         (lambda: recovery_accuracy([0, 1], [0]), r"same length, at least 1; got y_clean \(2,\)"),
         (lambda: recovery_accuracy([], []), "at least 1"),
+        (lambda: recovery_accuracy(["0", "1"], [0, 1]), "no label in common .*Give them the same type"),
         (lambda: label_error_scores([0], [0], pd.DataFrame({"label_quality": [1.0]})), "is_label_issue"),
         (lambda: label_error_scores([0], [0], report([0.1, 0.2], [True, False])), "same length"),
     ],

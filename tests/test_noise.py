@@ -96,6 +96,7 @@ def test_no_noise_and_full_noise():
         (lambda: corrupt_labels([0, 1], [[0.5, 0.6], [0, 1]]), ValueError, "sum to 1 in every row"),
         (lambda: corrupt_labels([0, 1], [[1.0, 0.0]]), ValueError, "must be square"),
         (lambda: corrupt_labels(["a", "b", "c"], np.eye(2)), ValueError, "2 rows but `y` has 3 distinct labels"),
+        (lambda: corrupt_labels([0, 1], 0.4), ValueError, "`transition_matrix` must be an array.*Make one with"),
         (lambda: corrupt_labels([[0, 1]], np.eye(2)), ValueError, r"`y` must have shape \(n_samples,\)"),
     ],
 )

@@ -73,6 +73,12 @@ def test_a_search_that_is_not_fitted(quick):
         label_report(GridSearchCV(quick(), {}))
 
 
+def test_a_search_without_refit(blobs, quick):
+    search = GridSearchCV(quick(), {"alpha": [0.8]}, cv=2, refit=False).fit(blobs[0], blobs[1])
+    with pytest.raises(TypeError, match="refit=True"):
+        label_report(search)
+
+
 def test_nothing_to_report(blobs):
     with pytest.raises(TypeError, match="ends in one; found LogisticRegression instead"):
         label_report(make_pipeline(StandardScaler(), LogisticRegression()).fit(blobs[0], blobs[1]))

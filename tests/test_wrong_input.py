@@ -53,8 +53,12 @@ def fails(blobs, quick):
         ({"class_prior": [0.5, 0.5]}, ValueError, "`class_prior` must have one entry per class of y, 3 .*; got 2"),
         ({"class_prior": [0.5, 0.5, 0.5]}, ValueError, r"`class_prior` must .*sum to 1, got .*1\.5.* Divide it"),
         ({"class_prior": [1.5, -0.5, 0]}, ValueError, "`class_prior` must be at least 0 .*got smallest entry -0.5"),
-        ({"class_prior": "estimate"}, ValueError, "`class_prior` must be one of 'uniform', 'given'"),
-        ({"class_prior": 0.3}, ValueError, "`class_prior` must hold numbers in 1 dimension"),
+        (
+            {"class_prior": "estimate"},
+            ValueError,
+            "`class_prior` must be one of 'uniform', 'given'; .*Or pass",
+        ),
+        ({"class_prior": 0.3}, ValueError, "`class_prior` must be an array of numbers with 1 dimension.*in the order"),
         ({"max_epochs": 0}, ValueError, "`max_epochs` must be finite and at least 1, got 0"),
         ({"max_epochs": 10.0}, TypeError, "`max_epochs` must be an int, got 10.0"),
         ({"lr": 0}, ValueError, "`lr` must be finite and above 0, got 0"),
@@ -67,7 +71,8 @@ def fails(blobs, quick):
         ({"precision": "float16"}, ValueError, "`precision` must be one of 'auto', 'float32', 'bfloat16'"),
         ({"device": "cuda:99"}, ValueError, "`device` must be a device that is there, got 'cuda:99'.*device='auto'"),
         ({"augment": "crop_flip"}, ValueError, "`augment='crop_flip'` needs images"),
-        ({"optimizer": "SGD"}, TypeError, "`optimizer` must be a torch optimizer class, got 'SGD'"),
+        ({"optimizer": "SGD"}, TypeError, "`optimizer` must be a torch optimizer class such as .*, got 'SGD'"),
+        ({"optimizer": torch.optim.LBFGS}, ValueError, "`optimizer` must not need a closure"),
         ({"optimizer_params": [0.9]}, TypeError, "`optimizer_params` must be a dict or None"),
         ({"module": nn.Linear(5, 7)}, ValueError, r"got \(8, 7\)"),
         ({"module": nn.Sequential(nn.Linear(5, 3), nn.Softmax(1))}, ValueError, "probabilities"),
@@ -112,7 +117,10 @@ INPUTS = {
     "one class": (lambda: {"y": [1] * 90}, "`y` must have at least 2 classes, got one class only"),
     "continuous": (lambda: {"y": np.linspace(0, 1, 90)}, "Unknown label type: continuous"),
     "NaN in y": (lambda: {"y": np.r_[np.nan, np.arange(89) % 3]}, "Input y contains NaN"),
-    "several outputs": (lambda: {"y": np.zeros((90, 2))}, "y should be a 1d array"),
+    "several outputs": (
+        lambda: {"y": np.zeros((90, 2))},
+        "`y` must have one label a row.*Pass y.argmax",
+    ),
     "NaN weight": (lambda: {"sample_weight": np.r_[np.nan, np.ones(89)]}, "sample_weight contains NaN"),
     "negative weight": (lambda: {"sample_weight": np.r_[-1, np.ones(89)]}, "Negative values"),
     "no weight": (
@@ -124,6 +132,7 @@ INPUTS = {
         lambda: {"X": [torch.zeros(5)] * 89 + [torch.zeros(4)]},
         "which must have one shape",
     ),
+    "channels last": (lambda: {"X": np.zeros((90, 9, 9, 3), dtype=np.uint8)}, r"got \(n, 9, 9, 3\). Pass X.transpose"),
     "image too small": (lambda: {"X": np.zeros((90, 3, 7, 7), dtype=np.uint8)}, "pass your own with `module`"),
 }
 
@@ -153,6 +162,24 @@ def test_missing_labels(fails, missing):
     y = np.array(["ham", "spam"] * 45, dtype=object)
     y[3] = missing
     fails(ValueError, "`y` must not hold missing labels, got 1 of them, the first in row 3", y=y)
+
+
+def test_labels_of_mixed_kinds(fails):
+    fails(TypeError, "`y` must hold labels of one kind", y=np.array(["ham", 3] * 45, dtype=object))
+
+
+def test_the_same_index_in_another_order(fails):
+    X = pd.DataFrame(np.random.RandomState(0).randn(90, 5))
+    fails(ValueError, "same index in another order.*y.loc", X=X, y=pd.Series(np.arange(90) % 3).sample(frac=1))
+
+
+def test_a_result_that_has_collapsed_warns(blobs, quick):
+    X, y, _ = blobs
+    module = nn.Linear(5, 3)
+    torch.nn.init.constant_(module.bias, 0.0)
+    module.bias.data[1] = 100.0
+    with pytest.warns(LabelCollapseWarning, match="All corrected labels are 1. Lower `lr`"):
+        quick(module, lr=1e-9).fit(X, y)
 
 
 def test_weights_that_diverge_in_the_last_step(blobs, quick):
