@@ -103,7 +103,8 @@ def main() -> None:
         print(f"{name:22}", *(f"{method}: {mean_and_spread([r[name] for r in runs[method]])}" for method in METHODS))
     shown = {k: v for k, v in vars(args).items() if k != "data"}
     write_json(
-        f"cifar10n_{args.labels}_{args.subset}_{args.epochs}", {"settings": shown, "shared": SHARED, "runs": runs}
+        f"cifar10n_{args.labels}_{args.subset}_{args.epochs}",
+        {"settings": shown, "shared": SHARED, "methods": METHODS, "runs": runs},
     )
 
 
