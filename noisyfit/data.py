@@ -185,7 +185,7 @@ class DatasetRows(Rows):
 
     def __init__(self, dataset: Any, loader_params: dict[str, Any], seed: int):
         self._dataset = dataset
-        self.item_shape = tuple(np.shape(dataset[0]))
+        self.item_shape = tuple(np.shape(_only_input(dataset[0])))
         self._sampler = _ChunkSampler()
         params = dict(loader_params)
         params.setdefault("persistent_workers", bool(params.get("num_workers")))
@@ -200,6 +200,7 @@ class DatasetRows(Rows):
     def batches(self, chunks: Sequence[Chunk]) -> Iterator[Tensor]:
         self._sampler.chunks = chunks
         for batch in self._loader:
+            batch = _only_input(batch)
             if not isinstance(batch, Tensor):
                 raise _not_inputs_alone(batch)
             yield batch
@@ -313,9 +314,10 @@ def _check_dataset(estimator: Any, dataset: Any, reset: bool) -> None:
         )
     if len(dataset) == 0:
         raise ValueError("Found array with 0 sample(s): `X` is an empty Dataset, at least 1 is required.")
-    if isinstance(dataset[0], (tuple, list, dict)):
-        raise _not_inputs_alone(dataset[0])
-    n_features = (*np.shape(dataset[0]), 1)[0]
+    first = _only_input(dataset[0])
+    if isinstance(first, (tuple, list, dict)):
+        raise _not_inputs_alone(first)
+    n_features = (*np.shape(first), 1)[0]
     if reset:
         estimator.n_features_in_ = n_features
         if hasattr(estimator, "feature_names_in_"):
@@ -325,6 +327,11 @@ def _check_dataset(estimator: Any, dataset: Any, reset: bool) -> None:
             f"X has {n_features} features, but {type(estimator).__name__} is expecting "
             f"{estimator.n_features_in_} features as input."
         )
+
+
+def _only_input(item: Any) -> Any:
+    """Unwrap tuples of one, which torch's TensorDataset gives."""
+    return item[0] if isinstance(item, (tuple, list)) and len(item) == 1 else item
 
 
 def _not_inputs_alone(item: Any) -> TypeError:

@@ -29,6 +29,7 @@ from skorch.callbacks import (
     TrainEndCheckpoint,
 )
 from torch import nn
+from torch.utils.data import TensorDataset
 
 from noisyfit import JointOptimizationClassifier
 from noisyfit.metrics import recovery_accuracy
@@ -194,6 +195,14 @@ def test_datasets(blobs, quick, num_workers):
     assert_same_fit(clf, quick().fit(X, y))
     np.testing.assert_array_equal(clf.predict(Inputs(X)), clf.predict(X))
     assert clf.n_features_in_ == 5
+
+
+def test_a_tensor_dataset_of_inputs(blobs, quick):
+    X, y, _ = blobs
+    dataset = TensorDataset(torch.from_numpy(X))
+    clf = quick().fit(dataset, y)
+    assert_same_fit(clf, quick().fit(X, y))
+    assert clf.predict(dataset).shape == (90,)
 
 
 def images(n=40, dtype=np.uint8):
