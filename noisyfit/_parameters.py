@@ -45,12 +45,14 @@ _REFUSED_CALLBACKS = {
 }
 _OWN_PREFIXES = ("module__", "criterion__", "dataset__")
 _OWN_LOADER_PARAMS = {"batch_size", "shuffle", "sampler", "batch_sampler", "drop_last", "generator"}
+_CALLER_OF_FIT = 5  # as a stacklevel: past check_parameters, fit and scikit-learn's decorator
 _LOADERS = ("iterator_train__", "iterator_valid__")
 
 
 def check_parameters(params: dict[str, Any]) -> None:
     """Raise a TypeError or ValueError for the first of the estimator's parameters that breaks its rule."""
     _check_objective(params["alpha"], params["beta"])
+    _check_gamma(params["gamma"])
     _check_labels(params)
     _check_numbers(params)
     for name in ("module_params", "optimizer_params", "net_params"):
@@ -113,7 +115,18 @@ def _check_objective(alpha: Any, beta: Any) -> None:
             f"alpha=0 with beta={beta:g}: nothing keeps the labels from all falling into one class. "
             "Raise `alpha`, or set `beta=0`.",
             LabelCollapseWarning,
-            stacklevel=5,  # past check_parameters, fit and scikit-learn's decorator: the caller of fit
+            stacklevel=_CALLER_OF_FIT,
+        )
+
+
+def _check_gamma(gamma: Any) -> None:
+    check_number("gamma", gamma, low=0)
+    if gamma > 0:
+        warnings.warn(
+            f"gamma={gamma:g} with one network: where it has memorised a given label, its output and the label confirm "
+            "each other. Set `gamma=0`, or update labels early (`begin`).",
+            UserWarning,
+            stacklevel=_CALLER_OF_FIT,
         )
 
 

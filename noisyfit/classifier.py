@@ -88,6 +88,10 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         one class.
     beta : float, default=0.4
         Objective. Weight of the prediction entropy L_e (eq. 10), at least 0. Drives labels towards certainty.
+    gamma : float, default=0.0
+        Labels. Weight of the given label as evidence, at least 0; 0 is the paper. Above it, labels become
+        proportional to outputs times T[:, given] ** gamma, T the current noise matrix. One network that has memorised
+        a given label confirms itself, so that a value above 0 warns.
     class_prior : {"uniform", "given"} or array-like of shape (n_classes,), default="given"
         Objective. Assumed share of each class, in the order of `classes_`, summing to 1. "given" takes the
         frequencies of the given labels. "uniform" is the paper's: only for classes that are known to be of equal
@@ -145,7 +149,8 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         Corrected labels, in the labels and dtype of y and the order of X: the most probable class of
         `soft_labels_`, except where `n_relabel` has not let a label change yet.
     soft_labels_ : ndarray of shape (n_samples, n_classes), float32
-        Mean outputs of the last `window` epochs, also where training used hard labels. Rows sum to 1.
+        Mean outputs of the last `window` epochs, weighed by the given labels where `gamma` is above 0; also where
+        training used hard labels. Rows sum to 1.
     correction_refused_ : None
         Reserved for the reason why all given labels were kept; this version always corrects.
     classes_ : ndarray of shape (n_classes,)
@@ -206,6 +211,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         module_params: dict[str, Any] | None = None,
         alpha: float = 0.8,
         beta: float = 0.4,
+        gamma: float = 0.0,
         class_prior: Any = "given",
         label_update: str = "soft",
         n_relabel: int | None = None,
@@ -231,6 +237,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         self.module_params = module_params
         self.alpha = alpha
         self.beta = beta
+        self.gamma = gamma
         self.class_prior = class_prior
         self.label_update = label_update
         self.n_relabel = n_relabel
@@ -338,7 +345,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
                 if record:
                     labels.close_epoch()
                 if epoch >= begin:
-                    labels.step()
+                    labels.step(self._proposed_labels(labels, noise))
                     noise.step(labels.soft_labels)
                 _close_epoch(run, blocks, losses, step=1, epoch=epoch)
                 if run.log.stopped:
@@ -534,6 +541,15 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
             of_bytes=is_bytes(X_checked),
             device=device,
         )
+
+    def _proposed_labels(self, labels: LabelStore, noise: NoiseMatrix) -> Tensor:
+        """Give the averaged outputs (eq. 7), weighed by the given labels where `gamma` is above 0."""
+        outputs = labels.average_outputs()
+        if self.gamma == 0:
+            return outputs
+        if not noise.stepped:  # the T of labels as given is the identity, which would keep them all
+            noise.step(outputs)
+        return noise.posterior_(outputs, self.gamma)
 
     def _new_blocks(self, run: _Run) -> _Blocks:
         problem, n_classes = run.problem, len(run.problem.classes)

@@ -74,7 +74,7 @@ class LabelStore:
     >>> labels = LabelStore(torch.tensor([0, 0]), n_classes=2, window=3)
     >>> labels.record(torch.tensor([0, 1]), torch.tensor([[0.9, 0.1], [0.2, 0.8]]))
     >>> labels.close_epoch()
-    >>> labels.step()
+    >>> labels.step(labels.average_outputs())
     >>> labels.codes
     tensor([0, 1])
     >>> labels.targets(torch.tensor([1]))
@@ -115,14 +115,15 @@ class LabelStore:
         """Note that every sample has been recorded in this epoch; the next record opens a new one."""
         self._epochs_recorded += 1
 
-    def step(self) -> None:
-        """Y-step: replace the labels by the mean of the remembered outputs."""
-        assert self._memory is not None, "step() before any epoch was recorded"
-        remembered = self._memory[: min(self._epochs_recorded, self._window)]
-        if self._averages is None:
-            self._averages = torch.empty_like(remembered[0])
-        torch.mean(remembered, dim=0, out=self._averages)
-        new = self._rule(self._averages, self.codes)
+    def average_outputs(self) -> Tensor:
+        """Give the mean of the remembered outputs, float32 of shape (n_samples, n_classes): the caller's to keep."""
+        assert self._memory is not None, "average_outputs() before any epoch was recorded"
+        return self._memory[: min(self._epochs_recorded, self._window)].mean(dim=0)
+
+    def step(self, proba: Tensor) -> None:
+        """Y-step: replace the labels by distributions over the classes, or by what the label rule makes of them."""
+        self._averages = proba
+        new = self._rule(proba, self.codes)
         changed = (new != self.codes).nonzero().squeeze(1)
         self.changes.append((changed, new[changed]))
         self.codes = new

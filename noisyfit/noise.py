@@ -28,6 +28,7 @@ __all__ = [
 # Prior counts a_jk of the T-step: a little in every cell (a zero would stay zero for ever), more on the diagonal.
 CELL_COUNT = 0.01
 DIAGONAL_COUNT = 1.0
+_BLOCK = 1 << 16  # rows worked on at a time
 
 
 def uniform_noise(n_classes: int, rate: float) -> NDArray[np.float64]:
@@ -258,6 +259,8 @@ class NoiseMatrix:
     ----------
     matrix : Tensor of shape (n_classes, n_classes), float64
         The current T: the identity, up to the prior counts, before the first step.
+    stepped : bool
+        Whether there has been a step.
 
     Examples
     --------
@@ -279,18 +282,54 @@ class NoiseMatrix:
         self._prior_counts = torch.full((n_classes, n_classes), CELL_COUNT, dtype=torch.float64)
         self._prior_counts.diagonal().fill_(DIAGONAL_COUNT)
         self._fit_to(self._given_counts(n_classes))
+        self.stepped = False
 
     def step(self, soft_labels: Tensor) -> None:
-        r"""Set T to the exact minimiser for fixed labels, T_jk \propto a_jk + sum_i w_i y_ij [given(i) = k]."""
+        r"""Set T to the exact minimiser for fixed labels.
+
+        .. math:: T_{jk} \propto a_{jk} + \sum_i w_i y_{ij} [given(i) = k]
+
+        Parameters
+        ----------
+        soft_labels : Tensor of shape (n_samples, n_classes), floating point
+            Label distributions y.
+        """
         counts = torch.zeros_like(self._prior_counts)
-        for start in range(0, len(self._given), 1 << 16):  # float64 sums without a float64 copy of all labels
-            rows = slice(start, start + (1 << 16))
+        for start in range(0, len(self._given), _BLOCK):  # float64 sums without a float64 copy of all labels
+            rows = slice(start, start + _BLOCK)
             block = soft_labels[rows].to(self._dtype)
             if self._weight is not None:
                 block = block * self._weight[rows].unsqueeze(1)
             by_given = torch.zeros(counts.shape, dtype=self._dtype, device=block.device)
             counts += by_given.index_add_(0, self._given[rows], block).T.cpu()
         self._fit_to(counts)
+        self.stepped = True
+
+    def posterior_(self, proba: Tensor, gamma: float) -> Tensor:
+        r"""Weigh outputs by the given labels, in place.
+
+        .. math:: y_{ij} \propto s_{ij} T_{j,given(i)}^\gamma
+
+        The exact minimiser of :math:`L_c + \gamma L_o` over the labels, for fixed outputs s and matrix T. With gamma 1
+        and outputs that never saw the given labels it is the posterior of the true class.
+
+        Parameters
+        ----------
+        proba : Tensor of shape (n_samples, n_classes), floating point
+            Outputs; overwritten.
+        gamma : float
+            Weight of the given label, at least 0.
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_classes)
+            `proba`, rows sum to 1.
+        """
+        log_evidence = (gamma * self.matrix.log()).T.to(proba.dtype).to(proba.device)  # a row a given label
+        for start in range(0, len(proba), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            proba[rows] = (proba[rows].log() + log_evidence[self._given[rows]]).softmax(dim=1)
+        return proba
 
     def evidence_loss(self) -> float:
         """L_o = -1/n sum_i sum_j y_ij log T_j,given(i), in nats, for the labels of the last step."""

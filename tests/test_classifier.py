@@ -348,6 +348,7 @@ def test_same_seed_same_bits_other_seed_other_bits(digits, quick):
     assert not same_bits(first, other)
 
 
+@pytest.mark.filterwarnings("ignore::noisyfit.exceptions.LabelCollapseWarning")
 def test_fits_without_a_seed_differ(blobs, quick):
     X, y, _ = blobs
     assert not same_bits(quick(random_state=None).fit(X, y), quick(random_state=None).fit(X, y))
@@ -380,7 +381,7 @@ def test_parameters_are_the_same_after_fit(blobs, quick, module):
         "net_params": {"callbacks": [Recorder()], "optimizer__nesterov": True},
         "class_prior": np.full(3, 1 / 3),
     }
-    clf = JointOptimizationClassifier(max_epochs=2, device="cpu", **params)
+    clf = JointOptimizationClassifier(max_epochs=4, random_state=0, device="cpu", **params)
     before, contents = clf.get_params(), {k: dict(v) for k, v in clf.get_params().items() if isinstance(v, dict)}
     clf.fit(X, y)
     after = clf.get_params()
@@ -396,6 +397,7 @@ def test_clone_of_a_fitted_one_equals_a_fresh_fit(blobs, digits, quick):
     assert_same_fit(fitted.fit(X, y), quick().fit(X, y))  # and so does fitting again
 
 
+@pytest.mark.filterwarnings("ignore::noisyfit.exceptions.LabelCollapseWarning")
 def test_the_caller_s_world_is_as_it_was(blobs, quick):
     X, y, _ = blobs
     X, y, weight = X.copy(), y.copy(), np.ones(len(y))

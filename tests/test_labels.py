@@ -26,7 +26,7 @@ def test_soft_labels_are_the_mean_of_the_last_window_epochs(n_epochs):
     store = LabelStore(torch.zeros(N, dtype=torch.long), N_CLASSES, WINDOW)
     outputs = epochs(n_epochs)
     fill(store, outputs)
-    store.step()
+    store.step(store.average_outputs())
     expected = outputs[-WINDOW:].mean(0)
     torch.testing.assert_close(store.soft_labels, expected)
     torch.testing.assert_close(store.targets(torch.arange(N)), expected)
@@ -46,17 +46,26 @@ def test_labels_stay_as_given_until_the_first_step():
 def test_targets_do_not_move_while_an_epoch_is_recorded():
     store = LabelStore(torch.zeros(N, dtype=torch.long), N_CLASSES, WINDOW)
     fill(store, epochs(WINDOW))
-    store.step()
+    store.step(store.average_outputs())
     before = store.targets(torch.arange(N)).clone()
     fill(store, epochs(1, seed=5))
     assert (store.targets(torch.arange(N)) == before).all()
+
+
+def test_labels_can_be_set_to_other_distributions():
+    store = LabelStore(torch.zeros(N, dtype=torch.long), N_CLASSES, WINDOW)
+    fill(store, epochs(2))
+    other = epochs(1, seed=9)[0]
+    store.step(other)
+    assert (store.soft_labels == other).all()
+    torch.testing.assert_close(store.average_outputs(), epochs(2).mean(0))  # the memory is as it was
 
 
 def test_hard_labels_train_on_one_hot_but_keep_the_averages():
     store = LabelStore(torch.zeros(N, dtype=torch.long), N_CLASSES, WINDOW, soft=False)
     outputs = epochs(2)
     fill(store, outputs)
-    store.step()
+    store.step(store.average_outputs())
     expected = outputs.mean(0)
     assert (store.targets(torch.arange(N)) == torch.eye(N_CLASSES)[expected.argmax(1)]).all()
     torch.testing.assert_close(store.soft_labels, expected)
@@ -103,7 +112,7 @@ def test_changes_replay_to_the_current_labels():
     store = LabelStore(given, N_CLASSES, 1)
     for seed in range(3):
         fill(store, epochs(1, seed))
-        store.step()
+        store.step(store.average_outputs())
     codes = given.clone()
     for rows, new in store.changes:
         assert (codes[rows] != new).all()

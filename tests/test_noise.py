@@ -132,3 +132,64 @@ def test_step_recovers_a_matrix_from_true_labels():
     noise = NoiseMatrix(torch.tensor(given), 5)
     noise.step(torch.nn.functional.one_hot(torch.tensor(y), 5).float())
     np.testing.assert_allclose(noise.matrix, MATRICES["asymmetric"], atol=0.025)
+
+
+# the three blocks together
+
+
+def full_objective(s, y, matrix, given, gamma):
+    """L_c(s, Y) + gamma (L_o + R) in float64, written from the equations."""
+    n = len(s)
+    L_c = np.where(y > 0, y * np.log(np.where(y > 0, y, 1) / s), 0).sum() / n
+    L_o = -sum(y[i] @ np.log(matrix[:, given[i]]) for i in range(n)) / n
+    counts = np.full(matrix.shape, CELL_COUNT) + np.eye(len(matrix)) * (DIAGONAL_COUNT - CELL_COUNT)
+    return L_c + gamma * (L_o - (counts * np.log(matrix)).sum() / n)
+
+
+@pytest.mark.parametrize("gamma", [0.3, 1.0, 2.5])
+@pytest.mark.parametrize("hard", [False, True])
+def test_no_step_raises_the_objective_of_fixed_outputs(gamma, hard):
+    rng = np.random.RandomState(0)
+    s, given = rng.dirichlet(np.ones(4) / 2, 200) + 1e-4, rng.randint(4, size=200)
+    s /= s.sum(axis=1, keepdims=True)
+    noise = NoiseMatrix(torch.tensor(given), 4)
+    y = np.eye(4)[s.argmax(axis=1)] if hard else s
+    noise.step(torch.tensor(y))
+    values = [full_objective(s, y, noise.matrix.numpy(), given, gamma)]
+    for _ in range(6):
+        y = noise.posterior_(torch.tensor(s), gamma).numpy()
+        y = np.eye(4)[y.argmax(axis=1)] if hard else y
+        values.append(full_objective(s, y, noise.matrix.numpy(), given, gamma))
+        noise.step(torch.tensor(y))
+        values.append(full_objective(s, y, noise.matrix.numpy(), given, gamma))
+    assert (np.diff(values) <= 1e-12).all()
+    assert values[-1] < values[0] - 0.001
+
+
+def test_the_posterior_is_bayes_rule():
+    s, matrix = np.array([[0.7, 0.2, 0.1], [0.0, 1.0, 0.0]]), MATRICES["symmetric"][:3, :3]
+    noise = NoiseMatrix(torch.tensor([1, 2]), 3)
+    noise.matrix = torch.tensor(matrix / matrix.sum(axis=1, keepdims=True))
+    expected = s * noise.matrix.numpy()[:, [1, 2]].T
+    expected /= expected.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(noise.posterior_(torch.tensor(s), 1.0), expected)
+
+
+def test_given_labels_say_nothing_where_rows_of_the_matrix_are_equal():
+    s = torch.tensor(np.random.RandomState(0).dirichlet(np.ones(3), 20))
+    noise = NoiseMatrix(torch.arange(20) % 3, 3)
+    noise.matrix = torch.full((3, 3), 1 / 3, dtype=torch.float64)
+    torch.testing.assert_close(noise.posterior_(s.clone(), 1.0), s)
+
+
+@pytest.mark.parametrize("kind", MATRICES)
+def test_steps_recover_the_matrix_from_outputs_that_never_saw_the_labels(kind):
+    rng = np.random.RandomState(0)
+    s = rng.dirichlet(np.ones(5) * 0.2, 60_000)
+    y = (s.cumsum(axis=1) < rng.rand(60_000, 1)).sum(axis=1).clip(max=4)  # outputs that are calibrated
+    given = corrupt_labels(y, MATRICES[kind], random_state=0)
+    noise = NoiseMatrix(torch.tensor(given), 5)
+    noise.step(torch.tensor(s))
+    for _ in range(60):
+        noise.step(noise.posterior_(torch.tensor(s), 1.0))
+    np.testing.assert_allclose(noise.matrix, MATRICES[kind], atol=0.04)

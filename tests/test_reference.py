@@ -59,12 +59,14 @@ def hard(average, codes, n_relabel):
 class Reference:
     """Algorithm 1 with plain gradient descent on all rows at once, in float64."""
 
-    def __init__(self, module, X, y, weight=None, soft=True, n_relabel=None):
+    def __init__(self, module, X, y, weight=None, soft=True, n_relabel=None, gamma=0.0):
         self.W = module.weight.detach().numpy().astype(np.float64)
         self.b = module.bias.detach().numpy().astype(np.float64)
         self.X, self.codes, self.labels = X.astype(np.float64), y.copy(), np.eye(N_CLASSES)[y]
         self.v = np.full(N, 1 / N) if weight is None else weight / weight.sum()
         self.soft, self.n_relabel, self.outputs, self.average = soft, n_relabel, [], self.labels
+        self.given, self.gamma, self.T = y, gamma, None
+        self.weight = np.ones(N) if weight is None else weight
 
     def train(self, alpha, beta, lr):
         s = softmax(self.X @ self.W.T + self.b)
@@ -78,9 +80,20 @@ class Reference:
         self.outputs.append(s)
         if number >= BEGIN:
             self.average = np.mean(self.outputs[-WINDOW:], axis=0)
+            if self.gamma:
+                self.T = self.noise_matrix() if self.T is None else self.T
+                self.average = self.average * self.T[:, self.given].T ** self.gamma
+                self.average /= self.average.sum(axis=1, keepdims=True)
+            self.T = self.noise_matrix()
             self.codes = self.average.argmax(axis=1) if self.soft else hard(self.average, self.codes, self.n_relabel)
             self.labels = self.average if self.soft else np.eye(N_CLASSES)[self.codes]
         return loss
+
+    def noise_matrix(self):
+        counts = np.full((N_CLASSES, N_CLASSES), 0.01) + 0.99 * np.eye(N_CLASSES)
+        for w, y, given in zip(self.weight, self.average, self.given, strict=True):
+            counts[:, given] += w * y
+        return counts / counts.sum(axis=1, keepdims=True)
 
 
 def classifier(module, epochs, **params):
@@ -102,16 +115,19 @@ def classifier(module, epochs, **params):
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("update", [{}, {"label_update": "hard"}, {"label_update": "hard", "n_relabel": 2}])
-def test_step_1_after_every_epoch(problem, module, weighted, update):
+@pytest.mark.parametrize("gamma", [0.0, 0.4])
+@pytest.mark.filterwarnings("ignore:gamma")
+def test_step_1_after_every_epoch(problem, module, weighted, update, gamma):
     X, y, weight = problem
     weight = weight if weighted else None
-    reference = Reference(module, X, y, weight, soft=not update, n_relabel=update.get("n_relabel"))
+    reference = Reference(module, X, y, weight, soft=not update, n_relabel=update.get("n_relabel"), gamma=gamma)
     losses = [reference.epoch(1)]
     for epoch in range(2, MAX_EPOCHS + 1):
         losses.append(reference.epoch(epoch))
-        clf = classifier(module, epoch, **update).fit(X, y, sample_weight=weight)
+        clf = classifier(module, epoch, gamma=gamma, **update).fit(X, y, sample_weight=weight)
         np.testing.assert_allclose(clf.soft_labels_, reference.average, atol=1e-5)
         np.testing.assert_array_equal(clf.corrected_labels_, reference.codes)
+        np.testing.assert_allclose(clf.transition_matrix_, reference.T, atol=1e-5)
         np.testing.assert_allclose(clf.history_["loss"], losses, atol=1e-5)
         expected = softmax(X @ reference.W.T + reference.b)
         np.testing.assert_allclose(clf.predict_proba(X), expected, atol=1e-5)

@@ -39,6 +39,7 @@ def fails(blobs, quick):
         ({"beta": -0.1}, ValueError, "`beta` must be finite and at least 0, got -0.1"),
         ({"beta": float("inf")}, ValueError, "`beta` must be finite"),
         ({"beta": "0.4"}, TypeError, "`beta` must be a number, got '0.4' of type str"),
+        ({"gamma": -1}, ValueError, "`gamma` must be finite and at least 0, got -1"),
         ({"begin": 5}, ValueError, "`begin` must be at most `max_epochs`=4, or labels are never updated; got 5. Lower"),
         ({"begin": 0}, ValueError, "`begin` must be finite and at least 1, got 0"),
         ({"begin": 0.0}, ValueError, "`begin` must be finite and above 0 and at most 1, got 0.0. A float is a share"),
@@ -214,6 +215,11 @@ def test_entropy_without_a_prior_warns(blobs, quick):
     X, y, _ = blobs
     with pytest.warns(LabelCollapseWarning, match="alpha=0 with beta=0.4.*Raise `alpha`"):
         quick(alpha=0, beta=0.4).fit(X, y)
+
+
+def test_evidence_with_one_network_warns(blobs, quick):
+    with pytest.warns(UserWarning, match="gamma=1 with one network.*Set `gamma=0`"):
+        quick(gamma=1).fit(blobs[0], blobs[1])
 
 
 def test_plain_training_does_not_warn(blobs, quick):
