@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from skorch.callbacks import BatchScoring, EarlyStopping, EpochScoring
 
-from ._validation import check_choice, check_distribution, check_number
+from ._validation import check_choice, check_distribution, check_number, check_share
 from .exceptions import LabelCollapseWarning
 
 __all__ = ["check_parameters", "loader_params", "resolve_begin", "resolve_class_prior"]
@@ -81,12 +81,11 @@ def resolve_begin(begin: Any, max_epochs: int) -> int:
 def resolve_class_prior(
     class_prior: Any, codes: NDArray[np.int64], n_classes: int, sample_weight: NDArray[Any] | None
 ) -> NDArray[np.float64]:
-    """Give p of shape (n_classes,). A class whose sample weights are all 0 leaves the prior."""
+    """Give p of shape (n_classes,), as it is at first. A class whose sample weights are all 0 leaves the prior."""
     frequencies = np.bincount(codes, weights=sample_weight, minlength=n_classes).astype(np.float64)
     if isinstance(class_prior, str):
-        check_choice(
-            "class_prior", class_prior, ("uniform", "given"), hint="Or pass an array in the order of classes_."
-        )
+        choices = ("uniform", "given", "estimated")
+        check_choice("class_prior", class_prior, choices, hint="Or pass an array in the order of classes_.")
         prior = np.ones(n_classes) if class_prior == "uniform" else frequencies
     else:
         prior = check_distribution("class_prior", class_prior, hint="Pass an array in the order of classes_.")
@@ -144,6 +143,7 @@ def _check_labels(params: dict[str, Any]) -> None:
         hint = "A float is a share of the epochs, an int counts them from 1."
         check_number("begin", begin, low=0, high=1, open_low=True, hint=hint)
     check_number("window", params["window"], low=1, integer=True)
+    check_share("margin", params["margin"])
     check_choice("label_update", params["label_update"], ("soft", "hard"))
     if n_relabel is not None:
         check_number("n_relabel", n_relabel, low=1, integer=True)

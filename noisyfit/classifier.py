@@ -25,7 +25,7 @@ from .callbacks import CallbackSupportMixin, with_callbacks
 from .data import Rows, as_rows, check_inputs, is_bytes
 from .devices import resolve_device, use_bfloat16
 from .exceptions import LabelCollapseWarning
-from .labels import LabelStore, label_rule
+from .labels import LabelStore, keep_within_margin, label_rule
 from .networks import network_factory
 from .noise import NoiseMatrix
 from .paper import paper_params
@@ -56,6 +56,7 @@ class _Run(NamedTuple):
     make_network: Callable[[], nn.Module]
     generator: torch.Generator
     log: EpochLog
+    margin: float
 
 
 class _Blocks(NamedTuple):
@@ -92,10 +93,11 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         Labels. Weight of the given label as evidence, at least 0; 0 is the paper. Above it, labels become
         proportional to outputs times T[:, given] ** gamma, T the current noise matrix. One network that has memorised
         a given label confirms itself, so that a value above 0 warns.
-    class_prior : {"uniform", "given"} or array-like of shape (n_classes,), default="given"
+    class_prior : {"uniform", "given", "estimated"} or array-like of shape (n_classes,), default="given"
         Objective. Assumed share of each class, in the order of `classes_`, summing to 1. "given" takes the
         frequencies of the given labels. "uniform" is the paper's: only for classes that are known to be of equal
-        size, since it pulls labels into the small ones.
+        size, since it pulls labels into the small ones. "estimated" starts from the given frequencies and takes the
+        mean of the soft labels after each of their updates.
     label_update : {"soft", "hard"}, default="soft"
         Labels. "soft" trains on the averaged outputs (eq. 7), "hard" on their most probable class (eq. 6).
     n_relabel : int or None, default=None
@@ -106,6 +108,9 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         is a share of `max_epochs`: max(1, round(share * max_epochs)).
     window : int, default=10
         Labels. Number of last epochs whose outputs are averaged, at least 1; fewer so far: the mean of those.
+    margin : float, default=0.0
+        Labels. A label counts as corrected only where soft[new] - soft[given] exceeds it, in [0, 1]; elsewhere the
+        given label is kept in `corrected_labels_`. 0 is the plain argmax. Training does not depend on it.
     max_epochs : int, default=60
         Network. Epochs of joint optimisation, at least 1.
     lr : float, default=0.2
@@ -147,7 +152,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
     ----------
     corrected_labels_ : ndarray of shape (n_samples,)
         Corrected labels, in the labels and dtype of y and the order of X: the most probable class of
-        `soft_labels_`, except where `n_relabel` has not let a label change yet.
+        `soft_labels_`, except where `margin` keeps the given label or `n_relabel` has not let it change yet.
     soft_labels_ : ndarray of shape (n_samples, n_classes), float32
         Mean outputs of the last `window` epochs, weighed by the given labels where `gamma` is above 0; also where
         training used hard labels. Rows sum to 1.
@@ -156,7 +161,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
     classes_ : ndarray of shape (n_classes,)
         Distinct labels of y, sorted.
     class_prior_ : ndarray of shape (n_classes,), float64
-        The prior that was used.
+        The prior that was used; of an estimated one the last.
     transition_matrix_ : ndarray of shape (n_classes, n_classes), float64
         Estimate of P(given = j if true = i), from the final soft labels; rows sum to 1. Not identifiable in general
         where classes overlap.
@@ -166,7 +171,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         A row an epoch: ``step`` (1 joint optimisation, 2 retraining), ``epoch`` from 1 in each step, ``loss`` and
         its terms ``L_c``, ``L_p``, ``L_e`` (means over the epoch's batches, in nats), ``L_o`` (the fit of the noise
         matrix to the given labels, not part of the loss), ``labels_changed`` (share of samples whose class this
-        epoch's update changed), ``labels_corrected`` (share whose class is not the given one), ``seconds``.
+        epoch's update changed), ``labels_corrected`` (share whose class is not the given one, before any `margin`), ``seconds``.
     net_ : skorch.NeuralNet
         The fitted net, for prediction only; its network is ``net_.module_``.
     n_iter_ : int
@@ -217,6 +222,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         n_relabel: int | None = None,
         begin: int | float = 0.3,
         window: int = 10,
+        margin: float = 0.0,
         max_epochs: int = 60,
         lr: float = 0.2,
         batch_size: int = 128,
@@ -243,6 +249,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         self.n_relabel = n_relabel
         self.begin = begin
         self.window = window
+        self.margin = margin
         self.max_epochs = max_epochs
         self.lr = lr
         self.batch_size = batch_size
@@ -312,7 +319,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
                 isolated_rng(seed, problem.device) as generator,
                 EpochLog(context, told, n_epochs, self.verbose) as log,
             ):
-                run = _Run(problem, self._network_factory(problem), generator, log)
+                run = _Run(problem, self._network_factory(problem), generator, log, self.margin)
                 blocks = self._optimise(run)
                 if self.retrain_epochs and not log.stopped:
                     blocks = self._retrain(run, blocks)
@@ -347,6 +354,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
                 if epoch >= begin:
                     labels.step(self._proposed_labels(labels, noise))
                     noise.step(labels.soft_labels)
+                    self._update_prior(run.problem.class_prior, noise)
                 _close_epoch(run, blocks, losses, step=1, epoch=epoch)
                 if run.log.stopped:
                     break
@@ -551,6 +559,10 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
             noise.step(outputs)
         return noise.posterior_(outputs, self.gamma)
 
+    def _update_prior(self, class_prior: Tensor, noise: NoiseMatrix) -> None:
+        if isinstance(self.class_prior, str) and self.class_prior == "estimated":
+            class_prior.copy_(noise.true_class_shares())  # the tensor that the objective holds
+
     def _new_blocks(self, run: _Run) -> _Blocks:
         problem, n_classes = run.problem, len(run.problem.classes)
         given = torch.from_numpy(problem.codes).to(problem.device)
@@ -602,7 +614,8 @@ def _fitted_attributes(run: _Run, blocks: _Blocks) -> dict[str, Any]:
     """Give what a fit publishes, as of now."""
     problem, labels = run.problem, blocks.labels
     soft_labels = labels.soft_labels.clone().cpu().numpy()  # the store goes on writing into its own
-    codes, history = labels.codes.cpu().numpy(), run.log.history
+    codes = keep_within_margin(soft_labels, labels.codes.cpu().numpy(), problem.codes, run.margin)
+    history = run.log.history
     changes = [(rows.cpu().numpy(), new.cpu().numpy()) for rows, new in labels.changes]
     return {
         "classes_": problem.classes,

@@ -174,8 +174,9 @@ class LabelHistoryDisplay:
         estimator : estimator
             Fitted `JointOptimizationClassifier`, or a Pipeline or search that ends in one.
         y_clean : array-like of shape (n_samples,) or None, default=None
-            True labels of the training samples. A classifier that was pickled has forgotten the labels of its
-            epochs: its recovery is drawn as one line, that of its final labels.
+            True labels of the training samples; the recovery drawn is that of the labels in training, before any
+            `margin`. A classifier that was pickled has forgotten the labels of its epochs: its recovery is drawn as
+            one line, that of its final labels.
         ax : matplotlib Axes, sequence of two or None, default=None
             Where to draw: the room of one is shared by labels and loss, two take one each; None makes a figure.
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["LabelStore", "most_probable", "relabel_clearest"]
+__all__ = ["LabelStore", "keep_within_margin", "label_rule", "most_probable", "relabel_clearest"]
 
 LabelRule = Callable[[Tensor, Tensor], Tensor]
 
@@ -40,6 +42,19 @@ def label_rule(label_update: str, n_relabel: int | None) -> LabelRule:
     if label_update == "hard" and n_relabel is not None:
         return partial(relabel_clearest, n_relabel=n_relabel)
     return most_probable
+
+
+def keep_within_margin(
+    soft_labels: NDArray[np.float32], codes: NDArray[np.int64], given: NDArray[np.int64], margin: float
+) -> NDArray[np.int64]:
+    """Give the new class numbers where soft[new] - soft[given] exceeds `margin`, elsewhere the given ones.
+
+    A margin of 0 gives the new ones as they are.
+    """
+    if margin == 0:
+        return codes
+    rows = np.arange(len(codes))
+    return np.where(soft_labels[rows, codes] - soft_labels[rows, given] > margin, codes, given)
 
 
 class LabelStore:

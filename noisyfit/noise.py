@@ -305,6 +305,10 @@ class NoiseMatrix:
         self._fit_to(counts)
         self.stepped = True
 
+    def true_class_shares(self) -> Tensor:
+        """Give the (weighted) mean of the labels of the last step, float64 of shape (n_classes,)."""
+        return self._counts.sum(dim=1) / self._total
+
     def posterior_(self, proba: Tensor, gamma: float) -> Tensor:
         r"""Weigh outputs by the given labels, in place.
 

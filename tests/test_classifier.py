@@ -152,6 +152,32 @@ def test_priors(blobs, quick):
     assert not same_bits(own, quick().fit(X, y))
 
 
+def test_an_estimated_prior_starts_from_the_given_and_follows_the_labels(blobs, quick):
+    X, y, _ = blobs
+    weight = np.random.RandomState(0).rand(len(y)) + 0.1
+    clf = quick(class_prior="estimated", max_epochs=6, begin=2).fit(X, y, sample_weight=weight)
+    expected = np.average(clf.soft_labels_, axis=0, weights=weight.astype(np.float32))
+    np.testing.assert_allclose(clf.class_prior_, expected, rtol=1e-5)
+    given = quick(class_prior="given", max_epochs=6, begin=2).fit(X, y, sample_weight=weight)
+    columns = ["loss", "L_p"]
+    before, after = slice(0, 2), slice(2, None)
+    np.testing.assert_array_equal(clf.history_[columns][before], given.history_[columns][before])
+    assert (clf.history_["L_p"][after] != given.history_["L_p"][after]).all()
+
+
+def test_a_margin_keeps_given_labels_and_changes_nothing_else(blobs, quick):
+    X, y, _ = blobs
+    plain, wary = quick(max_epochs=8).fit(X, y), quick(max_epochs=8, margin=0.4).fit(X, y)
+    np.testing.assert_array_equal(wary.soft_labels_, plain.soft_labels_)
+    rows, predicted = np.arange(len(y)), plain.soft_labels_.argmax(axis=1)
+    gap = plain.soft_labels_[rows, predicted] - plain.soft_labels_[rows, y]
+    np.testing.assert_array_equal(wary.corrected_labels_, np.where(gap > 0.4, predicted, y))
+    assert (wary.corrected_labels_ != plain.corrected_labels_).any()
+    report = wary.label_report()
+    np.testing.assert_array_equal(report["is_label_issue"], wary.corrected_labels_ != y)
+    np.testing.assert_array_equal(report["predicted_label"], predicted)
+
+
 # inputs
 
 

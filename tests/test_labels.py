@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from noisyfit.labels import LabelStore, label_rule, most_probable, relabel_clearest
+from noisyfit.labels import LabelStore, keep_within_margin, label_rule, most_probable, relabel_clearest
 
 N, N_CLASSES, WINDOW = 11, 3, 4
 
@@ -105,6 +105,14 @@ def test_rules_leave_their_input_alone_and_are_stable(rule):
     assert new.shape == (N,)
     agreed = proba.argmax(1)
     assert (rule(proba, agreed) == agreed).all()
+
+
+def test_a_label_changes_only_beyond_the_margin():
+    soft = np.array([[0.3, 0.7], [0.45, 0.55], [0.7, 0.3]], dtype=np.float32)
+    new, given = np.array([1, 1, 0]), np.array([0, 0, 0])
+    assert keep_within_margin(soft, new, given, 0.0).tolist() == [1, 1, 0]
+    assert keep_within_margin(soft, new, given, 0.2).tolist() == [1, 0, 0]
+    assert keep_within_margin(soft, new, given, 0.5).tolist() == [0, 0, 0]
 
 
 def test_changes_replay_to_the_current_labels():

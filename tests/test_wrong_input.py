@@ -39,6 +39,7 @@ def fails(blobs, quick):
         ({"beta": -0.1}, ValueError, "`beta` must be finite and at least 0, got -0.1"),
         ({"beta": float("inf")}, ValueError, "`beta` must be finite"),
         ({"beta": "0.4"}, TypeError, "`beta` must be a number, got '0.4' of type str"),
+        ({"margin": 40}, ValueError, "`margin` must be .* at most 1, got 40. Pass 0.4 for 40 %"),
         ({"gamma": -1}, ValueError, "`gamma` must be finite and at least 0, got -1"),
         ({"begin": 5}, ValueError, "`begin` must be at most `max_epochs`=4, or labels are never updated; got 5. Lower"),
         ({"begin": 0}, ValueError, "`begin` must be finite and at least 1, got 0"),
@@ -57,7 +58,7 @@ def fails(blobs, quick):
         (
             {"class_prior": "estimate"},
             ValueError,
-            "`class_prior` must be one of 'uniform', 'given'; .*Or pass",
+            "`class_prior` must be one of 'uniform', 'given', .*Or pass",
         ),
         ({"class_prior": 0.3}, ValueError, "`class_prior` must be an array of numbers with 1 dimension.*in the order"),
         ({"max_epochs": 0}, ValueError, "`max_epochs` must be finite and at least 1, got 0"),
