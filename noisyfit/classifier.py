@@ -171,7 +171,8 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         A row an epoch: ``step`` (1 joint optimisation, 2 retraining), ``epoch`` from 1 in each step, ``loss`` and
         its terms ``L_c``, ``L_p``, ``L_e`` (means over the epoch's batches, in nats), ``L_o`` (the fit of the noise
         matrix to the given labels, not part of the loss), ``labels_changed`` (share of samples whose class this
-        epoch's update changed), ``labels_corrected`` (share whose class is not the given one, before any `margin`), ``seconds``.
+        epoch's update changed), ``labels_corrected`` (share whose class is not the given one, before any
+        `margin`), ``seconds``.
     net_ : skorch.NeuralNet
         The fitted net, for prediction only; its network is ``net_.module_``.
     n_iter_ : int
