@@ -5,14 +5,22 @@ import os
 import matplotlib
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_digits, make_blobs
 
 from noisyfit import JointOptimizationClassifier
 from noisyfit.noise import corrupt_labels, symmetric_noise
 
 matplotlib.use("Agg")
+torch.manual_seed(0)  # for networks that are made while tests are collected
 # worker processes of a DataLoader or of joblib inherit no other limit
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Networks made inside a test begin with the same weights in every run."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

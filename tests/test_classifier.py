@@ -79,7 +79,6 @@ def test_recovers_digits_with_the_defaults(digits):
     assert np.mean(accurate) >= 0.95
 
 
-@pytest.mark.filterwarnings("ignore::noisyfit.exceptions.LabelCollapseWarning")
 @pytest.mark.parametrize("max_epochs", [1, 2, 3, 4, 5, 11])
 def test_defaults_are_valid_for_every_number_of_epochs(blobs, max_epochs):
     X, y, _ = blobs
@@ -263,7 +262,6 @@ def test_augmentation_is_for_training_only(quick):
     assert seen == [20] * 4
 
 
-@pytest.mark.filterwarnings("ignore::noisyfit.exceptions.LabelCollapseWarning")
 @pytest.mark.parametrize(
     "names",
     [
@@ -374,7 +372,6 @@ def test_same_seed_same_bits_other_seed_other_bits(digits, quick):
     assert not same_bits(first, other)
 
 
-@pytest.mark.filterwarnings("ignore::noisyfit.exceptions.LabelCollapseWarning")
 def test_fits_without_a_seed_differ(blobs, quick):
     X, y, _ = blobs
     assert not same_bits(quick(random_state=None).fit(X, y), quick(random_state=None).fit(X, y))
@@ -423,7 +420,6 @@ def test_clone_of_a_fitted_one_equals_a_fresh_fit(blobs, digits, quick):
     assert_same_fit(fitted.fit(X, y), quick().fit(X, y))  # and so does fitting again
 
 
-@pytest.mark.filterwarnings("ignore::noisyfit.exceptions.LabelCollapseWarning")
 def test_the_caller_s_world_is_as_it_was(blobs, quick):
     X, y, _ = blobs
     X, y, weight = X.copy(), y.copy(), np.ones(len(y))

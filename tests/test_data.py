@@ -158,7 +158,6 @@ class Random(Inputs):
         return torch.randn(6)
 
 
-@pytest.mark.filterwarnings("ignore::noisyfit.exceptions.LabelCollapseWarning")
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_random_datasets_follow_the_seed(X, quick, num_workers):
     y, loading = np.arange(10) % 2, {"iterator_train__num_workers": num_workers}
@@ -167,7 +166,6 @@ def test_random_datasets_follow_the_seed(X, quick, num_workers):
     assert (fits[0] != fits[2]).any()
 
 
-@pytest.mark.filterwarnings("ignore::noisyfit.exceptions.LabelCollapseWarning")
 def test_features_of_a_dataset_are_kept_and_checked(X, quick):
     y = np.arange(10) % 2
     clf = quick().fit(pd.DataFrame(X, columns=list("abcdef")), y)
