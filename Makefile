@@ -1,8 +1,8 @@
 # Each target sets up what it needs in .venv, on a fresh machine too.
 PYTHON ?= python3
 BIN := .venv/bin
-# waiting threads of torch that spin cost a busy machine ten times the time
-export OMP_WAIT_POLICY ?= PASSIVE
+# the networks here are too small for more, and on a busy machine spinning threads take ten times the time
+export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test lint docs bench clean
 
