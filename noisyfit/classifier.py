@@ -614,7 +614,7 @@ def _close_epoch(run: _Run, blocks: _Blocks, losses: Tensor, *, step: int, epoch
 def _fitted_attributes(run: _Run, blocks: _Blocks) -> dict[str, Any]:
     """Give what a fit publishes, as of now."""
     problem, labels = run.problem, blocks.labels
-    soft_labels = labels.soft_labels.clone().cpu().numpy()  # the store goes on writing into its own
+    soft_labels = labels.soft_labels.cpu().numpy()
     codes = keep_within_margin(soft_labels, labels.codes.cpu().numpy(), problem.codes, run.margin)
     history = run.log.history
     changes = [(rows.cpu().numpy(), new.cpu().numpy()) for rows, new in labels.changes]

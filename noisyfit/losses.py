@@ -157,8 +157,8 @@ def joint_loss(logits: Tensor, labels: Tensor, class_prior: Tensor, alpha: float
     r"""Objective of joint optimisation, the weighted sum of the three terms.
 
     Eq. 3 of [1]_: :math:`L = L_c + \alpha L_p + \beta L_e`. Same value and gradient as adding up the three
-    functions of this module, in less than half the time: one softmax serves all terms, and the gradient is
-    worked out in closed form. It can be differentiated once, not twice.
+    functions of this module, at less cost: one softmax serves all terms, and the gradient is worked out in closed
+    form. It can be differentiated once, not twice.
 
     Parameters
     ----------
