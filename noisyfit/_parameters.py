@@ -14,7 +14,7 @@ from skorch.callbacks import BatchScoring, EarlyStopping, EpochScoring
 from ._validation import check_choice, check_distribution, check_number, check_share
 from .exceptions import LabelCollapseWarning
 
-__all__ = ["check_parameters", "loader_params", "resolve_begin", "resolve_class_prior"]
+__all__ = ["check_parameters", "loader_params", "resolve_batch_size", "resolve_class_prior"]
 
 # what noisyfit itself passes to skorch, with the parameter to use instead
 _OWN_NET_PARAMS = {
@@ -52,7 +52,7 @@ _LOADERS = ("iterator_train__", "iterator_valid__")
 def check_parameters(params: dict[str, Any]) -> None:
     """Raise a TypeError or ValueError for the first of the estimator's parameters that breaks its rule."""
     _check_objective(params["alpha"], params["beta"])
-    _check_gamma(params["gamma"])
+    _check_gamma(params["gamma"], params["cross_fit"])
     _check_labels(params)
     _check_numbers(params)
     for name in ("module_params", "optimizer_params", "net_params"):
@@ -69,13 +69,6 @@ def check_parameters(params: dict[str, Any]) -> None:
     check_choice("lr_schedule", params["lr_schedule"], ("constant", "decay"))
     check_choice("precision", params["precision"], ("auto", "float32", "bfloat16"))
     _check_net_params(params["net_params"] or {})
-
-
-def resolve_begin(begin: Any, max_epochs: int) -> int:
-    """Give the epoch after which labels are first updated, counted from 1."""
-    if isinstance(begin, numbers.Integral):
-        return int(begin)
-    return max(1, round(float(begin) * max_epochs))
 
 
 def resolve_class_prior(
@@ -100,6 +93,11 @@ def resolve_class_prior(
     return prior / prior.sum()
 
 
+def resolve_batch_size(batch_size: Any, n_rows: int) -> int:
+    """Give the rows a batch; "auto" makes an epoch of small data at least 16 batches, down to 16 rows each."""
+    return int(np.clip(n_rows // 16, 16, 128)) if isinstance(batch_size, str) else int(batch_size)
+
+
 def loader_params(net_params: dict[str, Any] | None, loader: str) -> dict[str, Any]:
     """Give the settings of skorch's `iterator_train` or `iterator_valid` among `net_params`."""
     prefix = f"{loader}__"
@@ -118,12 +116,13 @@ def _check_objective(alpha: Any, beta: Any) -> None:
         )
 
 
-def _check_gamma(gamma: Any) -> None:
+def _check_gamma(gamma: Any, cross_fit: Any) -> None:
     check_number("gamma", gamma, low=0)
-    if gamma > 0:
+    check_number("cross_fit", cross_fit, low=0, integer=True, hint="0 or 1: one network; 2 and more: that many.")
+    if gamma > 0 and cross_fit < 2:
         warnings.warn(
             f"gamma={gamma:g} with one network: where it has memorised a given label, its output and the label confirm "
-            "each other. Set `gamma=0`, or update labels early (`begin`).",
+            "each other. Set `gamma=0`, or `cross_fit=5`.",
             UserWarning,
             stacklevel=_CALLER_OF_FIT,
         )
@@ -132,7 +131,9 @@ def _check_gamma(gamma: Any) -> None:
 def _check_labels(params: dict[str, Any]) -> None:
     max_epochs, begin, n_relabel = params["max_epochs"], params["begin"], params["n_relabel"]
     check_number("max_epochs", max_epochs, low=1, integer=True)
-    if isinstance(begin, numbers.Integral):
+    if isinstance(begin, str):
+        check_choice("begin", begin, ("auto",), hint="Or pass an epoch, or a share of the epochs such as 0.3.")
+    elif isinstance(begin, numbers.Integral):
         check_number("begin", begin, low=1, integer=True)
         if begin > max_epochs:
             raise ValueError(
@@ -142,7 +143,10 @@ def _check_labels(params: dict[str, Any]) -> None:
     else:
         hint = "A float is a share of the epochs, an int counts them from 1."
         check_number("begin", begin, low=0, high=1, open_low=True, hint=hint)
-    check_number("window", params["window"], low=1, integer=True)
+    _check_window(params["window"])
+    check_number("prior_momentum", params["prior_momentum"], low=0)
+    if params["prior_momentum"] >= 1:
+        raise ValueError(f"`prior_momentum` must be below 1, got {params['prior_momentum']!r}. Pass 0.9, say.")
     check_share("margin", params["margin"])
     check_choice("label_update", params["label_update"], ("soft", "hard"))
     if n_relabel is not None:
@@ -153,9 +157,20 @@ def _check_labels(params: dict[str, Any]) -> None:
             )
 
 
+def _check_window(window: Any) -> None:
+    hint = "An int counts epochs, a float is the decay of an exponential mean."
+    if isinstance(window, numbers.Integral) or not isinstance(window, numbers.Real):
+        check_number("window", window, low=1, integer=True, hint=hint)
+    elif not 0 < float(window) < 1:
+        raise ValueError(f"`window` must be an int of at least 1, or a float in (0, 1); got {window!r}. {hint}")
+
+
 def _check_numbers(params: dict[str, Any]) -> None:
     check_number("lr", params["lr"], low=0, open_low=True)
-    check_number("batch_size", params["batch_size"], low=1, integer=True)
+    if isinstance(params["batch_size"], str):
+        check_choice("batch_size", params["batch_size"], ("auto",), hint="Or pass a number of rows.")
+    else:
+        check_number("batch_size", params["batch_size"], low=1, integer=True)
     check_number("retrain_epochs", params["retrain_epochs"], low=0, integer=True)
     if not isinstance(params["verbose"], bool):
         check_number("verbose", params["verbose"], low=0, integer=True)

@@ -14,45 +14,37 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from torch import Tensor, nn
 
-from ._parameters import check_parameters, loader_params, resolve_begin, resolve_class_prior
+from ._parameters import check_parameters, loader_params, resolve_batch_size
 from ._validation import as_random_state
 from .augmentation import as_augmentation
+from .begin import BeginRule
 from .callbacks import CallbackSupportMixin, with_callbacks
-from .data import Rows, as_rows, check_inputs, is_bytes
-from .devices import resolve_device, use_bfloat16
-from .exceptions import LabelCollapseWarning
-from .labels import LabelStore, keep_within_margin, label_rule
+from .correction import Evidence, conclude, keep_within_margin
+from .data import as_rows, check_inputs, is_bytes
+from .devices import use_bfloat16
+from .ensembles import combine_networks
+from .exceptions import CorrectionRefusedWarning, LabelCollapseWarning
+from .labels import LabelStore, label_rule
 from .networks import network_factory
 from .noise import NoiseMatrix
 from .paper import paper_params
+from .problem import Problem, check_problem, encode_given
 from .progress import EpochLog
-from .report import TrainingLabels, build_label_report
+from .report import TrainingLabels, build_label_report, build_summary
 from .training import JointNet, Stage, Trainer, build_net, isolated_rng, keep_for_prediction
 
 __all__ = ["JointOptimizationClassifier"]
 
-
-class _Problem(NamedTuple):
-    """A fit's checked data: what the three blocks are made from."""
-
-    rows: Rows
-    codes: NDArray[np.int64]
-    classes: NDArray[Any]
-    class_prior: Tensor
-    sample_weight: Tensor | None
-    row_index: pd.Index | None
-    of_bytes: bool
-    device: torch.device
+_CALLER_OF_FIT = 4  # as a stacklevel: past _warn_of_trouble, fit and scikit-learn's decorator
 
 
 class _Run(NamedTuple):
     """What one fit works with."""
 
-    problem: _Problem
+    problem: Problem
     make_network: Callable[[], nn.Module]
     generator: torch.Generator
     log: EpochLog
@@ -89,34 +81,49 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         one class.
     beta : float, default=0.4
         Objective. Weight of the prediction entropy L_e (eq. 10), at least 0. Drives labels towards certainty.
-    gamma : float, default=0.0
+    gamma : float, default=0.5
         Labels. Weight of the given label as evidence, at least 0; 0 is the paper. Above it, labels become
         proportional to outputs times T[:, given] ** gamma, T the current noise matrix. One network that has memorised
-        a given label confirms itself, so that a value above 0 warns.
-    class_prior : {"uniform", "given", "estimated"} or array-like of shape (n_classes,), default="given"
+        a given label confirms itself, so that a value above 0 without `cross_fit` warns. With it, the outputs are
+        calibrated after the last epoch, and the final labels give the evidence its full weight, 1.
+    class_prior : {"uniform", "given", "estimated"} or array-like of shape (n_classes,), default="estimated"
         Objective. Assumed share of each class, in the order of `classes_`, summing to 1. "given" takes the
         frequencies of the given labels. "uniform" is the paper's: only for classes that are known to be of equal
         size, since it pulls labels into the small ones. "estimated" starts from the given frequencies and takes the
         mean of the soft labels after each of their updates.
+    prior_momentum : float, default=0.0
+        Objective. 0, the paper: the mean prediction in L_p is that of the mini-batch. Above, below 1: a running mean
+        in which a batch counts `prior_momentum` times as much as the next one, for many classes or small batches.
+        Its gradient estimates that of eq. 8 over all data, so that `alpha` means the same.
     label_update : {"soft", "hard"}, default="soft"
         Labels. "soft" trains on the averaged outputs (eq. 7), "hard" on their most probable class (eq. 6).
     n_relabel : int or None, default=None
         Labels. With "hard", the most samples whose label changes in one epoch: those with the largest
         log s[new] - log s[current], ties by row. None sets no limit.
-    begin : int or float, default=0.3
+    begin : int, float or "auto", default="auto"
         Labels. They are updated after epoch `begin`, counted from 1, and after every later one. A float in (0, 1]
-        is a share of `max_epochs`: max(1, round(share * max_epochs)).
-    window : int, default=10
-        Labels. Number of last epochs whose outputs are averaged, at least 1; fewer so far: the mean of those.
+        is a share of `max_epochs`: max(1, round(share * max_epochs)). "auto": after the first epoch at which the
+        agreement with given labels that the network has not seen has not risen for 5 epochs, at the latest after half
+        of them. Cross-fitted networks have not seen the rows that they leave out; one network leaves out a tenth of
+        the rows until then.
+    window : int or float, default=10
+        Labels. Number of last epochs whose outputs are averaged, at least 1; fewer so far: the mean of those. A float
+        in (0, 1) is the decay of an exponential mean over all epochs, bias-corrected, in a tenth of the memory.
+    cross_fit : int, default=3
+        Labels. 0 or 1, the paper: one network. 2 or more: that many networks side by side, each leaving out its share
+        of the rows; a row's output is that of the network that left it out, and they predict by the mean of their
+        probabilities. Equal rows are left out together, and rows of one group (see `fit`). Small fully connected
+        networks are trained in batched matrix products, others in turn.
     margin : float, default=0.0
         Labels. A label counts as corrected only where soft[new] - soft[given] exceeds it, in [0, 1]; elsewhere the
         given label is kept in `corrected_labels_`. 0 is the plain argmax. Training does not depend on it.
     max_epochs : int, default=60
         Network. Epochs of joint optimisation, at least 1.
-    lr : float, default=0.2
+    lr : float, default=0.5
         Network. Learning rate, above 0. High on purpose: a network at a high rate memorises wrong labels later.
-    batch_size : int, default=128
-        Network. Rows a batch, at least 1; a last batch of one row joins the one before it.
+    batch_size : int or "auto", default="auto"
+        Network. Rows a batch, at least 1; a last batch of one row joins the one before it. "auto": 128, on less than
+        2,048 rows a sixteenth of them, but at least 16.
     optimizer : torch.optim.Optimizer class, default=torch.optim.SGD
         Network. Any optimizer whose ``step`` needs no closure.
     optimizer_params : dict or None, default=None
@@ -152,12 +159,14 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
     ----------
     corrected_labels_ : ndarray of shape (n_samples,)
         Corrected labels, in the labels and dtype of y and the order of X: the most probable class of
-        `soft_labels_`, except where `margin` keeps the given label or `n_relabel` has not let it change yet.
+        `soft_labels_`, except where `margin` or a refusal keeps the given label or `n_relabel` has not let it change
+        yet.
     soft_labels_ : ndarray of shape (n_samples, n_classes), float32
         Mean outputs of the last `window` epochs, weighed by the given labels where `gamma` is above 0; also where
         training used hard labels. Rows sum to 1.
-    correction_refused_ : None
-        Reserved for the reason why all given labels were kept; this version always corrects.
+    correction_refused_ : str or None
+        Why all given labels were kept, where the given labels themselves speak against the correction: see the user
+        guide. None where it was carried out, and where there was no `cross_fit` with `gamma` above 0 to judge by.
     classes_ : ndarray of shape (n_classes,)
         Distinct labels of y, sorted.
     class_prior_ : ndarray of shape (n_classes,), float64
@@ -186,6 +195,8 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
     -----
     noisyfit.exceptions.LabelCollapseWarning
         At `fit`, for ``alpha=0`` with ``beta`` above 0, and where all corrected labels are of one class.
+    noisyfit.exceptions.CorrectionRefusedWarning
+        At `fit`, where all given labels were kept.
 
     See Also
     --------
@@ -217,16 +228,18 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         module_params: dict[str, Any] | None = None,
         alpha: float = 0.8,
         beta: float = 0.4,
-        gamma: float = 0.0,
-        class_prior: Any = "given",
+        gamma: float = 0.5,
+        class_prior: Any = "estimated",
+        prior_momentum: float = 0.0,
         label_update: str = "soft",
         n_relabel: int | None = None,
-        begin: int | float = 0.3,
-        window: int = 10,
+        begin: int | float | str = "auto",
+        window: int | float = 10,
+        cross_fit: int = 3,
         margin: float = 0.0,
         max_epochs: int = 60,
-        lr: float = 0.2,
-        batch_size: int = 128,
+        lr: float = 0.5,
+        batch_size: int | str = "auto",
         optimizer: Any = torch.optim.SGD,
         optimizer_params: dict[str, Any] | None = None,
         lr_schedule: str = "decay",
@@ -246,10 +259,12 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         self.beta = beta
         self.gamma = gamma
         self.class_prior = class_prior
+        self.prior_momentum = prior_momentum
         self.label_update = label_update
         self.n_relabel = n_relabel
         self.begin = begin
         self.window = window
+        self.cross_fit = cross_fit
         self.margin = margin
         self.max_epochs = max_epochs
         self.lr = lr
@@ -268,7 +283,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         self.verbose = verbose
 
     @with_callbacks
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> JointOptimizationClassifier:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> JointOptimizationClassifier:
         """Optimise network and labels in turn (Algorithm 1 of the paper), then retrain if asked to.
 
         Either all of it succeeds or the estimator is left as it was: an error or Ctrl-C leaves no half-fitted one.
@@ -285,6 +300,9 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         sample_weight : array-like of shape (n_samples,) or None, default=None
             At least 0. L_c, L_e and the mean prediction become weighted means over the batch. A row of weight 0
             trains nothing but gets a label, from an evaluation pass.
+        groups : array-like of shape (n_samples,) or None, default=None
+            Rows of one group (of one person, document or source, say) stay together in cross-fitting and where rows
+            are held out for ``begin="auto"``. None: equal rows stay together, but for those of a Dataset.
 
         Returns
         -------
@@ -294,8 +312,8 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         Raises
         ------
         ValueError
-            If a parameter, X, y or `sample_weight` breaks its rule, if only one class has weight, or if the loss
-            is no longer finite (`noisyfit.exceptions.TrainingDivergedError`).
+            If a parameter, X, y, `sample_weight` or `groups` breaks its rule, if only one class has weight, or if the
+            loss is no longer finite (`noisyfit.exceptions.TrainingDivergedError`).
         TypeError
             If a parameter is of the wrong type, or X a Dataset that gives more than inputs.
 
@@ -311,10 +329,10 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         with _all_or_nothing(self):
             check_parameters(self.get_params(deep=False))
             seed = as_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-            problem = self._check_problem(X, y, sample_weight, seed)
+            problem = check_problem(self, X, y, sample_weight, groups, seed)
             n_epochs = self.max_epochs + self.retrain_epochs
             context = self._init_callback_context(max_subtasks=n_epochs)
-            told = {"estimator": self, "X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
+            told = {"estimator": self, "X": X, "y": y, "metadata": {"sample_weight": sample_weight, "groups": groups}}
             context.call_on_fit_task_begin(**told)
             with (
                 isolated_rng(seed, problem.device) as generator,
@@ -322,11 +340,12 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
             ):
                 run = _Run(problem, self._network_factory(problem), generator, log, self.margin)
                 blocks = self._optimise(run)
+                evidence = self._conclude(run, blocks)
                 if self.retrain_epochs and not log.stopped:
                     blocks = self._retrain(run, blocks)
             keep_for_prediction(blocks.net)
-            self.__dict__.update(_fitted_attributes(run, blocks))
-            _warn_of_collapse(self.corrected_labels_)
+            self.__dict__.update(_fitted_attributes(run, blocks, evidence))
+            _warn_of_trouble(self)
             context.call_on_fit_task_end(**told, reconstruction_attributes=dict)
         return self
 
@@ -342,17 +361,23 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
             max_grad_norm=self.max_grad_norm,
             schedule=self.lr_schedule,
             max_epochs=self.max_epochs,
+            prior_momentum=self.prior_momentum,
         )
-        trainer = Trainer(net, run.problem.rows, labels, stage, run.generator, run.problem.sample_weight)
-        begin = resolve_begin(self.begin, self.max_epochs)
+        problem = run.problem
+        trainer = Trainer(net, problem.rows, labels, stage, run.generator, problem.sample_weight, problem.folds)
+        begin = BeginRule(self.begin, self.max_epochs)
+        if problem.held_out is not None:
+            trainer.leave_out(problem.held_out)
         with trainer.session():
             for epoch in range(1, self.max_epochs + 1):
                 run.log.open_epoch()
-                record = epoch > begin - self.window  # older outputs would never be averaged
+                # outputs that are older than the window would never be averaged
+                record = isinstance(self.window, float) or epoch > begin.earliest - self.window
                 losses = trainer.run_epoch(epoch, record)
                 if record:
                     labels.close_epoch()
-                if epoch >= begin:
+                if begin.after(epoch, trainer.unseen_agreement):
+                    trainer.train_on_all()
                     labels.step(self._proposed_labels(labels, noise))
                     noise.step(labels.soft_labels)
                     self._update_prior(run.problem.class_prior, noise)
@@ -360,6 +385,16 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
                 if run.log.stopped:
                     break
         return blocks
+
+    def _conclude(self, run: _Run, blocks: _Blocks) -> Evidence:
+        """Weigh the evidence once more where outputs can be calibrated: those of networks that had not seen it."""
+        if not (self._weighs_unseen(run.problem) and blocks.noise.stepped):
+            return Evidence(self.gamma)
+        return conclude(blocks.labels, blocks.noise, run.problem.sample_weight, run.generator)
+
+    def _weighs_unseen(self, problem: Problem) -> bool:
+        """Whether given labels are evidence beside outputs that have not seen them."""
+        return self.gamma > 0 and problem.folds is not None
 
     def _retrain(self, run: _Run, blocks: _Blocks) -> _Blocks:
         """Step 2: a network initialised anew learns the final labels, by L_c alone and at a decaying rate."""
@@ -374,7 +409,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
             schedule="steps",
             max_epochs=self.retrain_epochs,
         )
-        blocks = blocks._replace(net=self._build_net(run, getattr(self, lr_parameter)))
+        blocks = blocks._replace(net=self._build_net(run, getattr(self, lr_parameter), n_networks=1))
         trainer = Trainer(blocks.net, run.problem.rows, blocks.labels, stage, run.generator, run.problem.sample_weight)
         with trainer.session():
             for epoch in range(1, self.retrain_epochs + 1):
@@ -490,6 +525,75 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         check_is_fitted(self)
         return build_label_report(self._training_labels_, self.soft_labels_, self.classes_, encoded)
 
+    def summary(self) -> str:
+        """Say in a few lines what was found, for people.
+
+        Returns
+        -------
+        str
+            Samples, estimated noise rate, labels corrected, the most frequent pairs of given and corrected label,
+            and why the correction was refused, if it was.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from noisyfit import JointOptimizationClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> clf = JointOptimizationClassifier(max_epochs=5, random_state=0).fit(X, y)
+        >>> print(clf.summary().splitlines()[0])
+        150 samples in 3 classes, 5 epochs
+        """
+        check_is_fitted(self)
+        return build_summary(self)
+
+    def correct(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """Correct the labels of rows that were not in the fit.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame, sparse matrix, memmap, Tensor or Dataset, n_samples rows
+            Inputs, as for `fit`. For the rows of the fit itself read `corrected_labels_`: the networks have seen them.
+        y : array-like of shape (n_samples,)
+            Their noisy labels, among `classes_`.
+
+        Returns
+        -------
+        corrected_labels : ndarray of shape (n_samples,)
+            Labels from `classes_`, by the rules of `corrected_labels_`: `margin` and a refusal keep given labels.
+        soft_labels : ndarray of shape (n_samples, n_classes), float32
+            The network's probabilities, weighed by the given labels where `gamma` is above 0. Rows sum to 1.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        ValueError
+            If X breaks its rule, or y holds a label that is not among `classes_`.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from noisyfit import JointOptimizationClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> clf = JointOptimizationClassifier(max_epochs=5, random_state=0).fit(X[::2], y[::2])
+        >>> corrected, soft = clf.correct(X[1::2], y[1::2])
+        >>> corrected.shape, soft.shape
+        ((75,), (75, 3))
+        """
+        proba = torch.from_numpy(self.predict_proba(X))
+        given = encode_given(y, self.classes_)
+        check_consistent_length(proba, given)
+        matrix = torch.from_numpy(self.transition_matrix_)
+        noise = NoiseMatrix(torch.from_numpy(given), len(self.classes_), matrix=matrix)
+        soft_labels = self._evidence_.posterior(proba, noise).numpy()
+        codes = keep_within_margin(soft_labels, soft_labels.argmax(axis=1), given, self.margin)
+        return self.classes_[given if self.correction_refused_ else codes], soft_labels
+
     @staticmethod
     def paper_params(noise: str = "symmetric", rate: float = 0.5) -> dict[str, Any]:
         """Give the constructor keywords of the paper's own protocol on CIFAR-10.
@@ -531,26 +635,6 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         tags.input_tags.three_d_array = True
         return tags
 
-    def _check_problem(self, X: Any, y: Any, sample_weight: Any, seed: int) -> _Problem:
-        device = resolve_device(self.device)
-        X_checked, y_checked = check_inputs(self, X, y)
-        classes, codes = _encode(y_checked)
-        weight = None
-        if sample_weight is not None:
-            weight = _check_sample_weight(sample_weight, X_checked, dtype=np.float32, ensure_non_negative=True)
-        _check_enough_classes(classes, codes, weight)
-        prior = resolve_class_prior(self.class_prior, codes, len(classes), weight)
-        return _Problem(
-            rows=as_rows(X_checked, device, loader_params(self.net_params, "iterator_train"), seed),
-            codes=codes,
-            classes=classes,
-            class_prior=torch.from_numpy(prior).float().to(device),
-            sample_weight=None if weight is None else torch.from_numpy(weight).to(device),
-            row_index=_index_of(y, X),
-            of_bytes=is_bytes(X_checked),
-            device=device,
-        )
-
     def _proposed_labels(self, labels: LabelStore, noise: NoiseMatrix) -> Tensor:
         """Give the averaged outputs (eq. 7), weighed by the given labels where `gamma` is above 0."""
         outputs = labels.average_outputs()
@@ -570,28 +654,29 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         labels = LabelStore(
             given,
             n_classes,
-            min(self.window, self.max_epochs),
+            self.window if isinstance(self.window, float) else min(self.window, self.max_epochs),
             label_rule(self.label_update, self.n_relabel),
             soft=self.label_update == "soft",
+            keep_first=self._weighs_unseen(problem),
         )
         noise = NoiseMatrix(given, n_classes, problem.sample_weight)
-        return _Blocks(self._build_net(run, self.lr), labels, noise)
+        return _Blocks(self._build_net(run, self.lr, problem.n_networks), labels, noise)
 
-    def _network_factory(self, problem: _Problem) -> Callable[[], nn.Module]:
+    def _network_factory(self, problem: Problem) -> Callable[[], nn.Module]:
         n_classes = len(problem.classes)
         return network_factory(self.module, self.module_params, problem.rows, n_classes, problem.sample_weight)
 
-    def _build_net(self, run: _Run, lr: float) -> JointNet:
+    def _build_net(self, run: _Run, lr: float, n_networks: int) -> JointNet:
         rows, device = run.problem.rows, run.problem.device
         return build_net(
-            run.make_network(),
+            combine_networks(run.make_network, n_networks, self.optimizer),
             device=device,
             bfloat16=use_bfloat16(self.precision, device, rows.item_shape),
             augment=as_augmentation(self.augment, rows.item_shape),
             optimizer=self.optimizer,
             optimizer_params=self.optimizer_params or {},
             lr=lr,
-            batch_size=self.batch_size,
+            batch_size=resolve_batch_size(self.batch_size, len(rows)),
             net_params=self.net_params or {},
         )
 
@@ -607,61 +692,43 @@ def _close_epoch(run: _Run, blocks: _Blocks, losses: Tensor, *, step: int, epoch
         L_o=blocks.noise.evidence_loss(),
         changed=len(labels.changes[-1][0]) / len(labels.codes) if stepped else 0.0,
         corrected=labels.share_corrected(),
-        attributes=partial(_fitted_attributes, run, blocks),
+        attributes=partial(_fitted_attributes, run, blocks, Evidence(0.0)),
     )
 
 
-def _fitted_attributes(run: _Run, blocks: _Blocks) -> dict[str, Any]:
+def _fitted_attributes(run: _Run, blocks: _Blocks, evidence: Evidence) -> dict[str, Any]:
     """Give what a fit publishes, as of now."""
     problem, labels = run.problem, blocks.labels
     soft_labels = labels.soft_labels.cpu().numpy()
     codes = keep_within_margin(soft_labels, labels.codes.cpu().numpy(), problem.codes, run.margin)
+    codes = problem.codes if evidence.refused else codes
     history = run.log.history
     changes = [(rows.cpu().numpy(), new.cpu().numpy()) for rows, new in labels.changes]
     return {
         "classes_": problem.classes,
         "class_prior_": problem.class_prior.cpu().numpy().astype(np.float64),
         "corrected_labels_": problem.classes[codes],
-        "correction_refused_": None,
+        "correction_refused_": evidence.refused,
         "history_": history,
         "n_iter_": int((history["step"] == 1).sum()),
         "net_": blocks.net,
         "noise_rate_": float(1 - soft_labels[np.arange(len(codes)), problem.codes].mean(dtype=np.float64)),
         "soft_labels_": soft_labels,
         "transition_matrix_": blocks.noise.matrix.numpy(),
+        "_evidence_": evidence,
         "_of_bytes_": problem.of_bytes,
         "_training_labels_": TrainingLabels(problem.codes, codes, problem.row_index, changes),
     }
 
 
-def _encode(y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Give the distinct labels, sorted, and the class number of each sample."""
-    try:
-        check_classification_targets(y)
-        classes, codes = np.unique(y, return_inverse=True)
-    except TypeError as error:
-        if "not supported between" not in str(error):
-            raise
-        raise TypeError(f"`y` must hold labels of one kind that can be sorted: {error}. Make them strings.") from error
-    return classes, codes.astype(np.int64)
-
-
-def _check_enough_classes(classes: NDArray[Any], codes: NDArray[np.int64], weight: NDArray[Any] | None) -> None:
-    left = classes[np.unique(codes if weight is None else codes[weight > 0])]
-    if len(left) < 2:
-        with_weight = "" if weight is None else " with a `sample_weight` above 0"
-        got = f"one class only, {left.tolist()[0]!r}" if len(left) else "no class at all"
-        raise ValueError(f"`y` must have at least 2 classes{with_weight}, got {got}. Check the labels.")
-
-
-def _warn_of_collapse(corrected_labels: NDArray[Any]) -> None:
-    if (corrected_labels == corrected_labels[0]).all():
-        warnings.warn(
-            f"All corrected labels are {corrected_labels[0]}. Lower `lr`, raise `alpha`, or, with a network of your "
-            "own, scale X first.",
-            LabelCollapseWarning,
-            stacklevel=4,  # past fit and scikit-learn's decorator: the caller of fit
-        )
+def _warn_of_trouble(clf: JointOptimizationClassifier) -> None:
+    first = clf.corrected_labels_[0]
+    if clf.correction_refused_:
+        text = f"All given labels are kept: {clf.correction_refused_}. See `label_report` for suspects all the same."
+        warnings.warn(text, CorrectionRefusedWarning, stacklevel=_CALLER_OF_FIT)
+    elif (clf.corrected_labels_ == first).all():
+        remedy = "Lower `lr`, raise `alpha`, or, with a network of your own, scale X first."
+        warnings.warn(f"All corrected labels are {first}. {remedy}", LabelCollapseWarning, stacklevel=_CALLER_OF_FIT)
 
 
 def _check_same_pixels(X: Any, of_bytes: bool) -> None:
@@ -674,19 +741,6 @@ def _check_same_pixels(X: Any, of_bytes: bool) -> None:
                 "`X` must be uint8 as in `fit`, or floats divided by 255, in [0, 1]; got values from "
                 f"{X.min():g} to {X.max():g}."
             )
-
-
-def _index_of(y: Any, X: Any) -> pd.Index | None:
-    """Give the index of y or else of X; raise where both hold the same rows in another order."""
-    both = all(isinstance(data, (pd.Series, pd.DataFrame)) for data in (y, X))
-    if both and not y.index.equals(X.index) and y.index.sort_values().equals(X.index.sort_values()):
-        raise ValueError(
-            "`X` and `y` have the same index in another order, but are matched row by row. Pass y.loc[X.index]."
-        )
-    for data in (y, X):
-        if isinstance(data, (pd.Series, pd.DataFrame)):
-            return data.index
-    return None
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 import torch
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.sparsefuncs import mean_variance_axis
 from sklearn.utils.validation import assert_all_finite, check_consistent_length, column_or_1d, validate_data
@@ -99,6 +100,15 @@ class Rows(Dataset[Any]):
         chunks = [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
         return self._moments_over(chunks, weight)
 
+    def fingerprints(self) -> NDArray[np.uint64] | None:
+        """Give a number for each row, the same for equal rows; None where that would mean reading a Dataset."""
+        n_rows, size = len(self), _block_size(self.item_shape)
+        chunks = [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
+        factors = _odd_factors(int(np.prod(self.item_shape)))
+        return np.concatenate(
+            [_as_integers(block.cpu().numpy()).reshape(len(block), -1) @ factors for block in self.batches(chunks)]
+        )
+
     def _moments_over(self, chunks: Sequence[Chunk], weight: Tensor | None) -> tuple[Tensor, Tensor]:
         cpu = torch.device("cpu")
         shift: Tensor | None = None  # variances of differences from the first row: no cancellation
@@ -174,6 +184,12 @@ class SparseRows(Rows):
             rows = self._matrix[chunk if isinstance(chunk, slice) else chunk.numpy()]
             yield torch.from_numpy(np.ascontiguousarray(rows.toarray(), dtype=np.float32))
 
+    def fingerprints(self) -> NDArray[np.uint64] | None:
+        matrix = self._matrix
+        integers = sp.csr_matrix((_as_integers(matrix.data), matrix.indices, matrix.indptr), shape=matrix.shape)
+        numbers: NDArray[np.uint64] = integers @ _odd_factors(matrix.shape[1])
+        return numbers
+
     def moments(self, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
         weights = None if weight is None else weight.cpu().numpy().astype(self._matrix.dtype)
         mean, variance = mean_variance_axis(self._matrix, axis=0, weights=weights)
@@ -204,6 +220,9 @@ class DatasetRows(Rows):
             if not isinstance(batch, Tensor):
                 raise _not_inputs_alone(batch)
             yield batch
+
+    def fingerprints(self) -> NDArray[np.uint64] | None:
+        return None
 
     def moments(self, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
         numbers = torch.linspace(0, len(self) - 1, min(len(self), _MOMENT_SAMPLE)).round().long()
@@ -299,6 +318,19 @@ def _check_float32_holds(array: np.memmap) -> None:
     limit, size = np.finfo(np.float32).max, _block_size(array.shape[1:])
     if any(np.abs(array[start : start + size]).max() > limit for start in range(0, len(array), size)):
         raise ValueError("Input X contains a value too large for dtype('float32'). Scale it down.")
+
+
+def _as_integers(values: NDArray[Any]) -> NDArray[np.uint64]:
+    """Give numbers as the integers of their bits; 0 for both zeros."""
+    if values.dtype == np.uint8:
+        return values.astype(np.uint64)
+    return (values.astype(np.float32) + np.float32(0)).view(np.uint32).astype(np.uint64)
+
+
+def _odd_factors(n: int) -> NDArray[np.uint64]:
+    """Factors of a sum modulo 2 ** 64 by which unequal rows get, in all likelihood, unequal numbers."""
+    drawn = np.random.RandomState(0).randint(np.iinfo(np.int64).max, size=n, dtype=np.int64)
+    return 2 * drawn.astype(np.uint64) + np.uint64(1)
 
 
 def _block_size(item_shape: tuple[int, ...]) -> int:

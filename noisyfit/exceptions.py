@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["LabelCollapseWarning", "TrainingDivergedError"]
+__all__ = ["CorrectionRefusedWarning", "LabelCollapseWarning", "TrainingDivergedError"]
 
 
 class TrainingDivergedError(ValueError):
@@ -27,4 +27,16 @@ class LabelCollapseWarning(UserWarning):
     >>> from noisyfit.exceptions import LabelCollapseWarning
     >>> with warnings.catch_warnings():
     ...     warnings.simplefilter("error", LabelCollapseWarning)  # stop instead of warning
+    """
+
+
+class CorrectionRefusedWarning(UserWarning):
+    """All given labels were kept, for the reason in ``correction_refused_``.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from noisyfit.exceptions import CorrectionRefusedWarning
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore", CorrectionRefusedWarning)  # look at correction_refused_ instead
     """

@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["LabelStore", "keep_within_margin", "label_rule", "most_probable", "relabel_clearest"]
+__all__ = ["LabelStore", "label_rule", "most_probable", "relabel_clearest", "share_of_earlier"]
 
 LabelRule = Callable[[Tensor, Tensor], Tensor]
 
@@ -44,19 +42,6 @@ def label_rule(label_update: str, n_relabel: int | None) -> LabelRule:
     return most_probable
 
 
-def keep_within_margin(
-    soft_labels: NDArray[np.float32], codes: NDArray[np.int64], given: NDArray[np.int64], margin: float
-) -> NDArray[np.int64]:
-    """Give the new class numbers where soft[new] - soft[given] exceeds `margin`, elsewhere the given ones.
-
-    A margin of 0 gives the new ones as they are.
-    """
-    if margin == 0:
-        return codes
-    rows = np.arange(len(codes))
-    return np.where(soft_labels[rows, codes] - soft_labels[rows, given] > margin, codes, given)
-
-
 class LabelStore:
     """Current labels of all samples, and the outputs of the last epochs they will be replaced by.
 
@@ -68,15 +53,20 @@ class LabelStore:
         Class numbers of the labels as given.
     n_classes : int
         Number of classes.
-    window : int
-        Number of last epochs whose outputs are averaged, at least 1.
+    window : int or float
+        Number of last epochs whose outputs are averaged, at least 1; or the decay of an exponential mean, in (0, 1).
     rule : callable, default=most_probable
         Label rule that gives the new class numbers.
     soft : bool, default=True
         Whether the network trains on the averaged outputs (eq. 7) or on one-hot labels of the class numbers.
 
+    keep_first : bool, default=False
+        Whether to keep the averages that were asked for first.
+
     Attributes
     ----------
+    first_outputs : Tensor of shape (n_samples, n_classes) or None
+        Averaged outputs as they were before any label was changed, where they are kept.
     given, codes : Tensor of shape (n_samples,), int64
         Class numbers as given and as they are now.
     changes : list of (Tensor, Tensor)
@@ -96,16 +86,28 @@ class LabelStore:
     tensor([[0.2000, 0.8000]])
     """
 
-    def __init__(self, given: Tensor, n_classes: int, window: int, rule: LabelRule = most_probable, soft: bool = True):
+    def __init__(
+        self,
+        given: Tensor,
+        n_classes: int,
+        window: int | float,
+        rule: LabelRule = most_probable,
+        soft: bool = True,
+        keep_first: bool = False,
+    ):
         self.given = given
         self.codes = given.clone()
         self.changes: list[tuple[Tensor, Tensor]] = []
         self.n_classes = n_classes
-        self._window = window
+        self._memory: OutputWindow | ExponentialMean
+        if isinstance(window, int):
+            self._memory = OutputWindow(given, n_classes, window)
+        else:
+            self._memory = ExponentialMean(given, n_classes, window)
         self._rule = rule
         self._soft = soft
-        self._memory: Tensor | None = None  # (window, n_samples, n_classes), a ring of epochs
-        self._epochs_recorded = 0
+        self._keep_first = keep_first
+        self.first_outputs: Tensor | None = None
         self._averages: Tensor | None = None
 
     @property
@@ -121,19 +123,18 @@ class LabelStore:
 
     def record(self, rows: Tensor, proba: Tensor) -> None:
         """Keep the outputs of some samples in this epoch; every sample once an epoch."""
-        if self._memory is None:
-            shape = (self._window, len(self.codes), self.n_classes)
-            self._memory = torch.empty(shape, dtype=torch.float32, device=self.codes.device)
-        self._memory[self._epochs_recorded % self._window].index_copy_(0, rows, proba)
+        self._memory.record(rows, proba)
 
     def close_epoch(self) -> None:
         """Note that every sample has been recorded in this epoch; the next record opens a new one."""
-        self._epochs_recorded += 1
+        self._memory.close_epoch()
 
     def average_outputs(self) -> Tensor:
         """Give the mean of the remembered outputs, float32 of shape (n_samples, n_classes): the caller's to keep."""
-        assert self._memory is not None, "average_outputs() before any epoch was recorded"
-        return self._memory[: min(self._epochs_recorded, self._window)].mean(dim=0)
+        outputs = self._memory.mean()
+        if self._keep_first and self.first_outputs is None:
+            self.first_outputs = outputs.clone()
+        return outputs
 
     def step(self, proba: Tensor) -> None:
         """Y-step: replace the labels by distributions over the classes, or by what the label rule makes of them."""
@@ -143,6 +144,13 @@ class LabelStore:
         self.changes.append((changed, new[changed]))
         self.codes = new
 
+    def revise(self, proba: Tensor) -> None:
+        """Make the last step anew, from other distributions."""
+        rows, new = self.changes.pop()
+        self.step(proba)
+        more_rows, newer = self.changes.pop()
+        self.changes.append((torch.cat([rows, more_rows]), torch.cat([new, newer])))
+
     def share_corrected(self) -> float:
         """Share of the samples whose class number is not the given one."""
         return float((self.codes != self.given).float().mean())
@@ -150,3 +158,55 @@ class LabelStore:
     def _one_hot(self, codes: Tensor) -> Tensor:
         labels = torch.zeros(len(codes), self.n_classes, dtype=torch.float32, device=codes.device)
         return labels.scatter_(1, codes.unsqueeze(1), 1.0)
+
+
+class OutputWindow:
+    """Outputs of the last epochs, in a ring that holds an epoch in each slot."""
+
+    def __init__(self, given: Tensor, n_classes: int, window: int):
+        self._shape = (window, len(given), n_classes)
+        self._device = given.device
+        self._ring: Tensor | None = None
+        self._epochs = 0
+
+    def record(self, rows: Tensor, proba: Tensor) -> None:
+        """Keep the outputs of some samples in this epoch."""
+        if self._ring is None:  # not before it is needed
+            self._ring = torch.empty(self._shape, dtype=torch.float32, device=self._device)
+        self._ring[self._epochs % len(self._ring)].index_copy_(0, rows, proba)
+
+    def close_epoch(self) -> None:
+        """Go on to the next slot."""
+        self._epochs += 1
+
+    def mean(self) -> Tensor:
+        """Give the mean of the epochs in the ring."""
+        assert self._ring is not None, "mean() before any epoch was recorded"
+        return self._ring[: min(self._epochs, len(self._ring))].mean(dim=0)
+
+
+class ExponentialMean:
+    """Mean of all epochs' outputs in which an epoch counts `decay` times as much as the next one."""
+
+    def __init__(self, given: Tensor, n_classes: int, decay: float):
+        self._decay = decay
+        self._mean = torch.zeros(len(given), n_classes, dtype=torch.float32, device=given.device)
+        self._epochs = 0
+
+    def record(self, rows: Tensor, proba: Tensor) -> None:
+        """Take the outputs of some samples into their means."""
+        earlier = share_of_earlier(self._decay, self._epochs)
+        self._mean.index_copy_(0, rows, torch.lerp(proba, self._mean[rows], earlier))
+
+    def close_epoch(self) -> None:
+        """Note that all samples have been recorded in this epoch."""
+        self._epochs += 1
+
+    def mean(self) -> Tensor:
+        """Give the means."""
+        return self._mean.clone()
+
+
+def share_of_earlier(decay: float, n_earlier: int) -> float:
+    """Share of the mean so far in an exponential mean with one value more, bias-corrected: none at first."""
+    return decay * (1 - decay**n_earlier) / (1 - decay ** (n_earlier + 1))

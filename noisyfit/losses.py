@@ -20,7 +20,7 @@ References
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -199,8 +199,7 @@ def joint_loss(logits: Tensor, labels: Tensor, class_prior: Tensor, alpha: float
     1.0166
     """
     _check_shapes(logits, labels=labels, class_prior=class_prior)
-    loss, _, _ = evaluate_objective(logits, labels, class_prior, alpha, beta)
-    return loss
+    return evaluate_objective(logits, labels, class_prior, alpha, beta).loss
 
 
 def evaluate_objective(
@@ -210,23 +209,40 @@ def evaluate_objective(
     alpha: float,
     beta: float,
     sample_weight: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
+    running: RunningMean | None = None,
+) -> Objective:
     """Give the joint loss together with what the training loop needs besides.
 
-    With `sample_weight` of shape (n_batch,), not all 0, the means over the batch are weighted means. Unlike
-    the public functions it checks nothing: it runs once a batch.
+    Logits of shape (..., n_batch, n_classes) are those of several networks, each with a loss of its own; labels,
+    and weights of shape (..., n_batch), broadcast to them. With weights the means over the batch are weighted means;
+    a network whose weights are all 0 gets no gradient. Unlike the public functions it checks nothing: it runs once
+    a batch.
 
-    Returns
-    -------
-    loss : Tensor of shape ()
-        The weighted sum, with its gradient.
-    terms : Tensor of shape (3,)
-        The values of L_c, L_p and L_e, without gradient.
-    proba : Tensor of shape (n_batch, n_classes)
-        Softmax of the logits, without gradient.
+    With `running` the mean prediction of L_p is that of the earlier batches and this one. The gradient is an estimate
+    of that of eq. 8 over all data: p_j / s_bar_j from the running mean, the derivative of s_bar_j from this batch. So
+    `alpha` means the same with and without it.
     """
-    loss, terms, proba, _ = _JointObjective.apply(logits, labels, class_prior, alpha, beta, sample_weight)
-    return loss, terms, proba
+    log_earlier, share = (None, 0.0) if running is None else (running.log_mean, running.share)
+    loss, terms, proba, log_mean, _ = _JointObjective.apply(
+        logits, labels, class_prior, alpha, beta, sample_weight, log_earlier, share
+    )
+    return Objective(loss, terms, proba, log_mean)
+
+
+class RunningMean(NamedTuple):
+    """Mean prediction over the batches so far: its logarithm (..., n_classes), and its share in the next mean."""
+
+    log_mean: Tensor
+    share: float
+
+
+class Objective(NamedTuple):
+    """What `evaluate_objective` gives; only `loss` has a gradient."""
+
+    loss: Tensor  # (...)
+    terms: Tensor  # (..., 3): the values of L_c, L_p and L_e
+    proba: Tensor  # (..., n_batch, n_classes): softmax of the logits
+    log_mean: Tensor  # (..., n_classes): logarithm of the mean prediction that L_p compares
 
 
 class _JointObjective(torch.autograd.Function):
@@ -247,66 +263,73 @@ class _JointObjective(torch.autograd.Function):
         alpha: float,
         beta: float,
         sample_weight: Tensor | None,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        log_earlier: Tensor | None,
+        share_earlier: float,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         shares = _row_shares(logits, sample_weight)
-        log_proba = torch.log_softmax(logits, dim=1)
+        log_proba = torch.log_softmax(logits, dim=-1)
         proba = log_proba.exp()
         log_mean = _log_mean_proba(log_proba, sample_weight)
-        row_entropy = -(proba * log_proba).sum(dim=1, keepdim=True)
-        terms = torch.stack(
-            [
-                _divergence_from_labels(log_proba, labels, shares),
-                _divergence_from_prior(log_mean, class_prior),
-                (shares * row_entropy).sum(),
-            ]
-        )
-        pull = (log_proba - log_mean).exp_().mul_(class_prior)  # r_ij; s / s_bar in logs survives underflow
-        gradient = proba * (1 + alpha * pull.sum(dim=1, keepdim=True) - beta * (log_proba + row_entropy))
+        if log_earlier is not None:
+            log_mean = torch.logaddexp(log_earlier + math.log(share_earlier), log_mean + math.log1p(-share_earlier))
+        log_mean = log_mean.nan_to_num(neginf=0.0)  # no row with weight
+        row_entropy = -(proba * log_proba).sum(dim=-1, keepdim=True)
+        divergence = _divergence_from_labels(log_proba, labels, shares)
+        imbalance = _divergence_from_prior(log_mean, class_prior)
+        entropy = (shares * row_entropy).sum(dim=(-2, -1))
+        pull = (log_proba - log_mean.unsqueeze(-2)).exp_().mul_(class_prior)  # r_ij; s / s_bar survives underflow
+        gradient = proba * (1 + alpha * pull.sum(dim=-1, keepdim=True) - beta * (log_proba + row_entropy))
         gradient = (gradient - labels - alpha * pull) * shares
-        return terms[0] + alpha * terms[1] + beta * terms[2], terms, proba, gradient
+        loss = divergence + alpha * imbalance + beta * entropy
+        return loss, torch.stack([divergence, imbalance, entropy], dim=-1), proba, log_mean, gradient
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        _, terms, proba, gradient = output
+        gradient = output[-1]
         ctx.save_for_backward(gradient)
-        ctx.mark_non_differentiable(terms, proba, gradient)
+        ctx.mark_non_differentiable(*output[1:])
         ctx.set_materialize_grads(False)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_loss: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
         if grad_loss is None:  # only the other outputs were asked for
-            return (None,) * 6
+            return (None,) * 8
         (gradient,) = ctx.saved_tensors
-        return grad_loss * gradient, None, None, None, None, None
+        return grad_loss[..., None, None] * gradient, None, None, None, None, None, None, None
 
 
 def _row_shares(logits: Tensor, sample_weight: Tensor | None) -> Tensor:
-    """Share of each row in a mean over the batch: shape (n_batch, 1), or a 0-d tensor where all are equal."""
+    """Share of each row in a mean over the batch: shape (..., n_batch, 1), or a 0-d tensor where all are equal."""
     if sample_weight is None:
-        return torch.full((), 1.0 / logits.shape[0], dtype=logits.dtype, device=logits.device)
-    return (sample_weight / sample_weight.sum()).to(logits.dtype).unsqueeze(1)
+        return torch.full((), 1.0 / logits.shape[-2], dtype=logits.dtype, device=logits.device)
+    return _shares_of_weight(sample_weight).to(logits.dtype).unsqueeze(-1)
+
+
+def _shares_of_weight(sample_weight: Tensor) -> Tensor:
+    """Divide weights by their sum; leave them 0 where all are."""
+    return sample_weight / sample_weight.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
 
 
 def _log_mean_proba(log_proba: Tensor, sample_weight: Tensor | None) -> Tensor:
-    """log of the (weighted) mean prediction, shape (n_classes,)."""
+    """log of the (weighted) mean prediction, shape (..., n_classes)."""
     if sample_weight is None:
-        return torch.logsumexp(log_proba, dim=0) - math.log(log_proba.shape[0])
-    log_shares = (sample_weight / sample_weight.sum()).log().to(log_proba.dtype)
-    return torch.logsumexp(log_proba + log_shares.unsqueeze(1), dim=0)
+        return torch.logsumexp(log_proba, dim=-2) - math.log(log_proba.shape[-2])
+    log_shares = _shares_of_weight(sample_weight).log().to(log_proba.dtype)
+    return torch.logsumexp(log_proba + log_shares.unsqueeze(-1), dim=-2)
 
 
 def _divergence_from_labels(log_proba: Tensor, labels: Tensor, shares: Tensor) -> Tensor:
     # xlogy gives 0 log 0 = 0
-    return (shares * (torch.xlogy(labels, labels) - labels * log_proba)).sum()
+    return (shares * (torch.xlogy(labels, labels) - labels * log_proba)).sum(dim=(-2, -1))
 
 
 def _divergence_from_prior(log_mean: Tensor, class_prior: Tensor) -> Tensor:
-    return (torch.xlogy(class_prior, class_prior) - class_prior * log_mean).sum()
+    return (torch.xlogy(class_prior, class_prior) - class_prior * log_mean).sum(dim=-1)
 
 
 def _entropy(log_proba: Tensor, proba: Tensor, shares: Tensor) -> Tensor:
-    return -(shares * proba * log_proba).sum()
+    return -(shares * proba * log_proba).sum(dim=(-2, -1))
 
 
 def _check_shapes(logits: Tensor, *, labels: Tensor | None = None, class_prior: Tensor | None = None) -> None:

@@ -89,6 +89,9 @@ class MLP(nn.Sequential):
         Sizes of input and output.
     hidden : tuple of int, default=(256, 256)
         Width of each hidden layer.
+    dropout : float, default=0.3
+        Share of the hidden units that are dropped while training, in [0, 1). Networks with dropout memorise wrong
+        labels later and are less sure of themselves.
 
     Examples
     --------
@@ -98,11 +101,11 @@ class MLP(nn.Sequential):
     torch.Size([2, 3])
     """
 
-    def __init__(self, n_features: int, n_classes: int, hidden: tuple[int, ...] = (256, 256)):
+    def __init__(self, n_features: int, n_classes: int, hidden: tuple[int, ...] = (256, 256), dropout: float = 0.3):
         layers: list[nn.Module] = [Standardize((n_features,))]
         widths = (n_features, *hidden)
         for width_in, width_out in itertools.pairwise(widths):
-            layers += [nn.Linear(width_in, width_out), nn.ReLU()]
+            layers += [nn.Linear(width_in, width_out), nn.ReLU(), nn.Dropout(dropout)]
         super().__init__(*layers, nn.Linear(widths[-1], n_classes))
 
 

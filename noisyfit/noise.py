@@ -254,11 +254,13 @@ class NoiseMatrix:
         Number of classes.
     sample_weight : Tensor of shape (n_samples,) or None, default=None
         Weights of the rows.
+    matrix : Tensor of shape (n_classes, n_classes) or None, default=None
+        T to begin with; None: the identity, up to the prior counts.
 
     Attributes
     ----------
     matrix : Tensor of shape (n_classes, n_classes), float64
-        The current T: the identity, up to the prior counts, before the first step.
+        The current T.
     stepped : bool
         Whether there has been a step.
 
@@ -274,7 +276,9 @@ class NoiseMatrix:
             [0.3000, 0.7000]], dtype=torch.float64)
     """
 
-    def __init__(self, given: Tensor, n_classes: int, sample_weight: Tensor | None = None):
+    def __init__(
+        self, given: Tensor, n_classes: int, sample_weight: Tensor | None = None, matrix: Tensor | None = None
+    ):
         self._given = given
         self._weight = sample_weight
         self._dtype = torch.float32 if given.device.type == "mps" else torch.float64  # MPS has no float64
@@ -282,6 +286,8 @@ class NoiseMatrix:
         self._prior_counts = torch.full((n_classes, n_classes), CELL_COUNT, dtype=torch.float64)
         self._prior_counts.diagonal().fill_(DIAGONAL_COUNT)
         self._fit_to(self._given_counts(n_classes))
+        if matrix is not None:
+            self.matrix = matrix
         self.stepped = False
 
     def step(self, soft_labels: Tensor) -> None:
@@ -334,6 +340,10 @@ class NoiseMatrix:
             rows = slice(start, start + _BLOCK)
             proba[rows] = (proba[rows].log() + log_evidence[self._given[rows]]).softmax(dim=1)
         return proba
+
+    def log_likelihoods(self, proba: Tensor) -> Tensor:
+        """Give log sum_j s_ij T_j,given(i) of each row, shape (n_samples,)."""
+        return (proba * self.matrix.T.to(proba.dtype).to(proba.device)[self._given]).sum(dim=1).log()
 
     def evidence_loss(self) -> float:
         """L_o = -1/n sum_i sum_j y_ij log T_j,given(i), in nats, for the labels of the last step."""

@@ -10,7 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-__all__ = ["TrainingLabels", "build_label_report", "find_fitted", "label_report"]
+__all__ = ["TrainingLabels", "build_label_report", "build_summary", "find_fitted", "label_report"]
+
+_PAIRS_IN_SUMMARY = 10
 
 
 @dataclass
@@ -44,6 +46,28 @@ def build_label_report(
         },
         index=labels.index,
     )
+
+
+def build_summary(clf: Any) -> str:
+    """Write the text of `JointOptimizationClassifier.summary`."""
+    report = build_label_report(clf._training_labels_, clf.soft_labels_, clf.classes_, encoded=False)
+    issues = report[report["is_label_issue"]]
+    lines = [
+        f"{len(report):,} samples in {len(clf.classes_):,} classes, {clf.n_iter_:,} epochs",
+        f"estimated noise rate: {clf.noise_rate_:.1%}",
+        f"labels corrected: {len(issues):,} ({len(issues) / len(report):.1%})",
+    ]
+    if clf.correction_refused_:
+        lines.append(f"correction refused: {clf.correction_refused_}")
+    if len(issues):
+        changes = issues["given_label"].astype(str) + " -> " + issues["corrected_label"].astype(str)
+        counts = changes.value_counts()
+        width = max(map(len, counts.index[:_PAIRS_IN_SUMMARY]))
+        lines += [f"  {change:{width}}  {count:,}" for change, count in counts[:_PAIRS_IN_SUMMARY].items()]
+        rest = counts[_PAIRS_IN_SUMMARY:]
+        if len(rest):
+            lines.append(f"  and {rest.sum():,} in {len(rest):,} other pairs of classes")
+    return "\n".join(lines)
 
 
 def label_report(estimator: Any, *, encoded: bool = False) -> pd.DataFrame:

@@ -20,13 +20,15 @@ from torch import Tensor, nn
 
 from .augmentation import Augmentation
 from .data import Rows, as_network_input, row_batches
+from .ensembles import Ensemble, clip_gradients
 from .exceptions import TrainingDivergedError
-from .labels import LabelStore
-from .losses import evaluate_objective
+from .labels import LabelStore, share_of_earlier
+from .losses import RunningMean, evaluate_objective
 
 __all__ = ["JointNet", "Stage", "Trainer", "build_net", "isolated_rng", "learning_rate_factor"]
 
 
+_PREDICTION_BATCH = 512  # rows, at least; without gradients there is room for more than in training
 _ONEDNN_BLOCK = 16  # channels, the largest of its kernels
 
 
@@ -42,6 +44,7 @@ class Stage:
     max_grad_norm: float | None
     schedule: str  # of `learning_rate_factor`
     max_epochs: int
+    prior_momentum: float = 0.0
 
 
 class JointNet(NeuralNet):
@@ -70,8 +73,11 @@ class JointNet(NeuralNet):
         """Open the batch in place of the one before: the history would grow by a row a batch."""
         self.history[-1]["batches"][:] = [{}]
 
-    def infer(self, x: Tensor, **fit_params: Any) -> Tensor:
-        """Give the logits (n, n_classes) of a raw batch, in float32; augment it while training."""
+    def infer(self, x: Tensor, trained: Tensor | None = None, **fit_params: Any) -> Tensor:
+        """Give the logits (n, n_classes), of several networks (k, n, n_classes), of a raw batch, in float32.
+
+        Augments it while training. `trained` (k, n) says which rows each of several networks is trained on.
+        """
         device = torch.device(self.device)
         x = as_network_input(x, device)
         if self.module_.training and self.augment is not None:
@@ -80,13 +86,18 @@ class JointNet(NeuralNet):
             layout = torch.channels_last if self.channels_last else torch.contiguous_format
             x = x.contiguous(memory_format=layout)
         with torch.autocast(device.type, torch.bfloat16) if self.bfloat16 else contextlib.nullcontext():
-            logits: Tensor = self.module_(x)
+            logits: Tensor = self.module_(x) if trained is None else self.module_(x, trained)
         return logits.float()
 
 
 def softmax_rows(logits: Tensor) -> Tensor:
     """Turn logits into probabilities; a named function, so that a net that predicts by it can be pickled."""
-    return logits.softmax(dim=1)
+    return logits.softmax(dim=-1)
+
+
+def mean_softmax_rows(logits: Tensor) -> Tensor:
+    """Turn the logits of several networks into the mean of their probabilities."""
+    return logits.softmax(dim=-1).mean(dim=0)
 
 
 def build_net(
@@ -120,7 +131,8 @@ def build_net(
             batch_size=batch_size,
             train_split=None,
             iterator_valid=row_batches,
-            predict_nonlinearity=softmax_rows,
+            iterator_valid__batch_size=max(batch_size, _PREDICTION_BATCH),
+            predict_nonlinearity=mean_softmax_rows if isinstance(module, Ensemble) else softmax_rows,
             verbose=0,
             **params,
         )
@@ -184,6 +196,14 @@ class Trainer:
         Draws the order of the samples.
     sample_weight : Tensor of shape (n_samples,) or None
         Samples of weight 0 are not trained on; their outputs are those of an evaluation pass.
+    folds : Tensor of shape (n_samples,), int64, or None
+        For a net of several networks, the one that leaves the sample out. Its outputs are what is recorded.
+
+    Attributes
+    ----------
+    unseen_agreement : float
+        Share of the samples left out by the network that gave their output, in the last epoch, for which it gave the
+        given label; NaN without such samples.
     """
 
     def __init__(
@@ -194,16 +214,29 @@ class Trainer:
         stage: Stage,
         generator: torch.Generator,
         sample_weight: Tensor | None = None,
+        folds: Tensor | None = None,
     ):
         self.net, self.rows, self.labels, self.stage = net, rows, labels, stage
-        self.generator, self.weight = generator, sample_weight
-        everyone = torch.arange(len(rows))
-        positive = everyone >= 0 if sample_weight is None else sample_weight.cpu() > 0
-        self._trained, self._untrained = everyone[positive], everyone[~positive]
-        self._total_weight = float(len(self._trained) if sample_weight is None else sample_weight.sum())
+        self.generator, self.weight, self.folds = generator, sample_weight, folds
+        self.train_on_all()
         self._rate_factor = 1.0
+        self._running_mean: Tensor | None = None
+        self._batches_seen = 0
+        if folds is not None:
+            self._network_numbers = torch.arange(net.module_.n_networks, device=folds.device).unsqueeze(1)
         # batch events are for the user's callbacks; the default one hears of epochs only
         self._has_user_callbacks = len(net.callbacks_) > len(net.get_default_callbacks())
+
+    def train_on_all(self) -> None:
+        """Train on all rows that have weight."""
+        self.leave_out(torch.zeros(len(self.rows), dtype=torch.bool))
+
+    def leave_out(self, rows: Tensor) -> None:
+        """Train on the rows that have weight but for those that a bool tensor (n_samples,) marks."""
+        everyone = torch.arange(len(self.rows))
+        positive = ~rows if self.weight is None else ~rows & (self.weight.cpu() > 0)
+        self._trained, self._untrained = everyone[positive], everyone[~positive]
+        self._left_out = rows.to(self.labels.codes.device)
 
     @contextlib.contextmanager
     def session(self) -> Iterator[None]:
@@ -220,15 +253,18 @@ class Trainer:
         self.net.notify("on_epoch_begin", dataset_train=self.rows, dataset_valid=None)
         self._set_rate_factor(learning_rate_factor(self.stage.schedule, epoch, self.stage.max_epochs))
         self.net.module_.train()
-        sums = torch.zeros(3, device=self.labels.codes.device)
+        sums = torch.zeros(4, device=self.labels.codes.device)
+        self._unseen = torch.zeros(2, device=sums.device)  # how many agreed with their given label, and of how many
         for numbers, x in self._shuffled_batches():
             sums += self._train_on_batch(numbers, x, record)
-        terms = (sums / self._total_weight).cpu()  # the only synchronisation with the device in the θ-step
+        terms = (sums[:3] / sums[3]).cpu()  # the only synchronisation with the device in the θ-step
         loss = terms @ torch.tensor([1.0, self.stage.alpha, self.stage.beta])
         if not torch.isfinite(loss):
             raise self._diverged("loss is not finite at epoch {}: L_c {:g}, L_p {:g}, L_e {:g}".format(epoch, *terms))
-        if record and len(self._untrained):
-            self._record_untrained()
+        if len(self._untrained) and (record or self._left_out.any()):
+            self._record_untrained(record)
+        agreed, unseen = self._unseen.tolist()
+        self.unseen_agreement = agreed / unseen if unseen else float("nan")
         earlier = [row["train_loss"] for row in self.net.history[:-1]]
         self.net.history.record("train_loss", float(loss))
         self.net.history.record("train_loss_best", float(loss) < min(earlier, default=float("inf")))
@@ -236,29 +272,70 @@ class Trainer:
         return torch.cat([loss[None], terms])
 
     def _train_on_batch(self, numbers: Tensor, x: Tensor, record: bool) -> Tensor:
-        """Give L_c, L_p and L_e times the batch's weight, shape (3,)."""
+        """Give L_c, L_p and L_e times the batch's weight, and that weight: sums over the networks, shape (4,)."""
         net, stage = self.net, self.stage
         if self._has_user_callbacks:
             net.notify("on_batch_begin", batch=(x, numbers), training=True)
-        weight = None if self.weight is None else self.weight[numbers]
+        weight = self._weights(numbers)
         net.optimizer_.zero_grad(set_to_none=True)
-        loss, terms, proba = evaluate_objective(
-            net.infer(x), self.labels.targets(numbers), stage.class_prior, stage.alpha, stage.beta, weight
+        loss, terms, proba, log_mean = evaluate_objective(
+            net.infer(x, None if self.folds is None else self._is_trained(numbers)),
+            self.labels.targets(numbers),
+            stage.class_prior,
+            stage.alpha,
+            stage.beta,
+            weight,
+            self._earlier_mean(),
         )
-        loss.backward()
+        loss.sum().backward()
+        self._running_mean, self._batches_seen = log_mean, self._batches_seen + 1
         if stage.max_grad_norm is not None:
-            nn.utils.clip_grad_norm_(net.module_.parameters(), stage.max_grad_norm)
+            clip_gradients(net.module_, stage.max_grad_norm)
         if self._has_user_callbacks:
             named = TeeGenerator(net.module_.named_parameters())
             net.notify("on_grad_computed", named_parameters=named, batch=(x, numbers), training=True)
         net.optimizer_.step()
+        proba = self._of_own_network(numbers, proba)
+        if self.folds is not None:
+            self._note_unseen(numbers, proba)
         if record:
             self.labels.record(numbers, proba)
         if self._has_user_callbacks:
+            loss = loss.detach().mean()
             net.history.record_batch("train_loss", loss.item())
             net.history.record_batch("train_batch_size", len(numbers))
-            net.notify("on_batch_end", batch=(x, numbers), training=True, loss=loss.detach(), y_pred=proba)
-        return terms * (len(numbers) if weight is None else weight.sum())
+            net.notify("on_batch_end", batch=(x, numbers), training=True, loss=loss, y_pred=proba)
+        if weight is None:
+            return torch.cat([terms, terms.new_ones(1)]) * len(numbers)
+        total = weight.sum(dim=-1, keepdim=True)
+        return torch.cat([terms * total, total], dim=-1).reshape(-1, 4).sum(dim=0)
+
+    def _weights(self, numbers: Tensor) -> Tensor | None:
+        """Give the weight of each row, of shape (n_rows,) or (k, n_rows): 0 in the network that leaves it out."""
+        weight = None if self.weight is None else self.weight[numbers]
+        if self.folds is None:
+            return weight
+        trained = self._is_trained(numbers).float()
+        return trained if weight is None else trained * weight
+
+    def _is_trained(self, numbers: Tensor) -> Tensor:
+        """Say which rows each network is trained on, bool of shape (k, n_rows)."""
+        assert self.folds is not None
+        return self.folds[numbers] != self._network_numbers
+
+    def _of_own_network(self, numbers: Tensor, proba: Tensor) -> Tensor:
+        """Choose each row's output: that of the network that leaves it out."""
+        if self.folds is None:
+            return proba
+        return proba[self.folds[numbers], torch.arange(len(numbers), device=proba.device)]
+
+    def _note_unseen(self, numbers: Tensor, proba: Tensor) -> None:
+        agreed = (proba.argmax(dim=1) == self.labels.given[numbers]).sum()
+        self._unseen += torch.stack([agreed, torch.full_like(agreed, len(numbers))])
+
+    def _earlier_mean(self) -> RunningMean | None:
+        share = share_of_earlier(self.stage.prior_momentum, self._batches_seen) if self._batches_seen else 0.0
+        return RunningMean(self._running_mean, share) if share and self._running_mean is not None else None
 
     def _set_rate_factor(self, factor: float) -> None:
         """Scale the learning rate; a rate that a callback has changed is scaled from where it is."""
@@ -279,13 +356,18 @@ class Trainer:
         to_label = order.to(self.labels.codes.device).split(sizes)
         return zip(to_label, self.rows.batches(to_read), strict=True)
 
-    def _record_untrained(self) -> None:
+    def _record_untrained(self, record: bool) -> None:
         numbers = self._untrained.split(self.net.batch_size)
         to_read = [chunk.to(self.rows.number_device) for chunk in numbers]
         self.net.module_.eval()
         with torch.no_grad():
             for chunk, x in zip(numbers, self.rows.batches(to_read), strict=True):
-                self.labels.record(chunk.to(self.labels.codes.device), softmax_rows(self.net.infer(x)))
+                chunk = chunk.to(self.labels.codes.device)
+                proba = self._of_own_network(chunk, softmax_rows(self.net.infer(x)))
+                if record:
+                    self.labels.record(chunk, proba)
+                left_out = self._left_out[chunk]
+                self._note_unseen(chunk[left_out], proba[left_out])
 
 
 def batch_sizes(n_rows: int, batch_size: int) -> list[int]:

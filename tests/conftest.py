@@ -39,12 +39,13 @@ def digits():
 
 @pytest.fixture
 def quick():
-    """Constructor of a classifier that fits in a moment."""
+    """Constructor of a classifier with one network that fits in a moment."""
 
     def make(*args, **params):
-        defaults = {"max_epochs": 4, "batch_size": 32, "random_state": 0, "device": "cpu"}
+        defaults = {"max_epochs": 4, "batch_size": 32, "lr": 0.2, "random_state": 0, "device": "cpu"}
+        defaults |= {"cross_fit": 0, "gamma": 0.0, "begin": 0.3, "class_prior": "given"}
         if not args:
-            defaults["module_params"] = {"hidden": (16,)}
+            defaults["module_params"] = {"hidden": (16,), "dropout": 0.0}
         return JointOptimizationClassifier(*args, **(defaults | params))
 
     return make

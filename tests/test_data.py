@@ -187,3 +187,24 @@ def test_a_dataset_that_gives_pairs_later(X):
     rows = as_rows(LatePairs(X), CPU)
     with pytest.raises(TypeError, match="inputs alone"):
         list(rows.batches([torch.tensor([1, 2])]))
+
+
+def test_equal_rows_have_equal_fingerprints(X, tmp_path):
+    X = np.vstack([X, X[2:4], -X[:1]])
+    for name, data in kinds(X, tmp_path).items():
+        fingerprints = as_rows(data, CPU).fingerprints()
+        if name == "dataset":
+            assert fingerprints is None
+            continue
+        assert fingerprints[10:12].tolist() == fingerprints[2:4].tolist()
+        assert len(set(fingerprints.tolist())) == 11, name
+
+
+def test_fingerprints_of_images_and_of_both_zeros():
+    images = np.random.RandomState(0).randint(256, size=(5, 3, 4, 4)).astype(np.uint8)
+    images[4] = images[1]
+    fingerprints = as_rows(images, CPU).fingerprints()
+    assert fingerprints[4] == fingerprints[1]
+    assert len(set(fingerprints.tolist())) == 4
+    zeros = as_rows(np.array([[0.0, 1.0], [-0.0, 1.0], [1.0, 0.0]], dtype=np.float32), CPU).fingerprints()
+    assert zeros[0] == zeros[1] != zeros[2]

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from noisyfit.labels import LabelStore, keep_within_margin, label_rule, most_probable, relabel_clearest
+from noisyfit.correction import keep_within_margin
+from noisyfit.labels import LabelStore, label_rule, most_probable, relabel_clearest
 
 N, N_CLASSES, WINDOW = 11, 3, 4
 
@@ -31,6 +32,33 @@ def test_soft_labels_are_the_mean_of_the_last_window_epochs(n_epochs):
     torch.testing.assert_close(store.soft_labels, expected)
     torch.testing.assert_close(store.targets(torch.arange(N)), expected)
     assert (store.codes == expected.argmax(1)).all()
+
+
+@pytest.mark.parametrize("n_epochs", [1, 2, 9])
+def test_an_exponential_mean_weighs_epochs_by_powers_of_its_decay(n_epochs):
+    store = LabelStore(torch.zeros(N, dtype=torch.long), N_CLASSES, 0.8)
+    outputs = epochs(n_epochs)
+    fill(store, outputs)
+    weights = 0.8 ** np.arange(n_epochs)[::-1]
+    expected = np.tensordot(weights / weights.sum(), outputs.numpy(), axes=1)
+    np.testing.assert_allclose(store.average_outputs(), expected, rtol=1e-5)
+    assert store.average_outputs() is not store.average_outputs()
+
+
+def test_a_revised_step_replays_to_the_current_labels():
+    given = torch.arange(N) % N_CLASSES
+    store = LabelStore(given, N_CLASSES, 1)
+    for seed in range(2):
+        store.step(epochs(1, seed)[0])
+    store.revise(epochs(1, 7)[0])
+    assert len(store.changes) == 2
+    assert (store.codes == epochs(1, 7)[0].argmax(1)).all()
+    assert (store.soft_labels == epochs(1, 7)[0]).all()
+    codes = given.clone()
+    for rows, new in store.changes:
+        for row, code in zip(rows, new, strict=True):
+            codes[row] = code
+    assert (codes == store.codes).all()
 
 
 def test_labels_stay_as_given_until_the_first_step():

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from noisyfit.losses import (
+    RunningMean,
     class_prior_divergence,
     evaluate_objective,
     joint_loss,
@@ -88,7 +89,7 @@ def test_fused_objective_equals_the_sum_of_the_terms(batch, weighted):
     z, y = logits[rows], labels[rows]
     expected = kl_classification_loss(z, y) + ALPHA * class_prior_divergence(z, prior) + BETA * prediction_entropy(z)
     (expected_gradient,) = torch.autograd.grad(expected, logits)
-    loss, terms, proba = evaluate_objective(logits, labels, prior, ALPHA, BETA, weight)
+    loss, terms, proba, _ = evaluate_objective(logits, labels, prior, ALPHA, BETA, weight)
     (gradient,) = torch.autograd.grad(loss, logits)
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(gradient, expected_gradient)
@@ -143,9 +144,51 @@ def test_class_of_no_share_is_left_out():
 
 def test_labels_and_prior_get_no_gradient(batch):
     logits, labels, prior = batch
-    _, terms, proba = evaluate_objective(logits, labels, prior, ALPHA, BETA)
+    _, terms, proba, _ = evaluate_objective(logits, labels, prior, ALPHA, BETA)
     assert not terms.requires_grad
     assert not proba.requires_grad
+
+
+def test_networks_side_by_side_have_a_loss_each(batch):
+    logits, labels, prior = batch
+    weight = torch.stack([torch.arange(1.0, N_BATCH + 1), torch.tensor([0.0, 1, 0, 1, 1, 0, 1])]).double()
+    stacked = torch.stack([logits.detach(), 2 * logits.detach()]).requires_grad_()
+    together = evaluate_objective(stacked, labels, prior, ALPHA, BETA, weight)
+    together.loss.sum().backward()
+    for i in range(2):
+        z = stacked[i].detach().requires_grad_()
+        alone = evaluate_objective(z, labels, prior, ALPHA, BETA, weight[i])
+        alone.loss.backward()
+        torch.testing.assert_close(stacked.grad[i], z.grad)
+        for of_both, of_one in zip(together, alone, strict=True):
+            torch.testing.assert_close(of_both[i], of_one)
+    assert (stacked.grad[1][weight[1] == 0] == 0).all()  # a row that a network leaves out gives it no gradient
+
+
+@pytest.mark.parametrize("earlier", [None, RunningMean(torch.zeros(2, N_CLASSES).double() - 2, 0.9)])
+def test_a_network_that_leaves_out_the_whole_batch_gets_no_gradient(batch, earlier):
+    logits, labels, prior = batch
+    stacked = torch.stack([logits.detach()] * 2).requires_grad_()
+    weight = torch.stack([torch.ones(N_BATCH), torch.zeros(N_BATCH)]).double()
+    objective = evaluate_objective(stacked, labels, prior, ALPHA, BETA, weight, earlier)
+    objective.loss.sum().backward()
+    assert torch.isfinite(objective.loss).all()
+    assert stacked.grad[0].abs().sum() > 0
+    assert (stacked.grad[1] == 0).all()
+
+
+def test_running_mean_of_the_predictions(batch):
+    logits, labels, prior = batch
+    earlier, share = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64), 0.9
+    objective = evaluate_objective(logits, labels, prior, ALPHA, BETA, None, RunningMean(earlier.log(), share))
+    s = logits.softmax(dim=1)
+    mean = share * earlier + (1 - share) * s.detach().mean(dim=0)
+    torch.testing.assert_close(objective.log_mean, mean.log())
+    torch.testing.assert_close(objective.terms[1], (prior * (prior / mean).log()).sum())
+    # p / s_bar of all data so far, d s_bar of this batch
+    slope = -(prior / mean * s.mean(dim=0)).sum()
+    expected = kl_classification_loss(logits, labels) + ALPHA * slope + BETA * prediction_entropy(logits)
+    torch.testing.assert_close(torch.autograd.grad(objective.loss, logits)[0], torch.autograd.grad(expected, logits)[0])
 
 
 def test_joint_objective_can_be_vectorised(batch):

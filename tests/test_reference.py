@@ -35,16 +35,15 @@ def softmax(z):
     return e / e.sum(axis=1, keepdims=True)
 
 
-def gradient_to_logits(s, labels, v, alpha, beta):
+def gradient_to_logits(s, labels, v, mean, alpha, beta):
     """dL/dz by the chain rule through the Jacobian of the softmax, row by row."""
-    mean = v @ s
     dL_ds = -v[:, None] * labels / s - alpha * v[:, None] * PRIOR / mean - beta * v[:, None] * (np.log(s) + 1)
     return np.stack([(np.diag(p) - np.outer(p, p)) @ d for p, d in zip(s, dL_ds, strict=True)])
 
 
-def objective(s, labels, v, alpha, beta):
+def objective(s, labels, v, mean, alpha, beta):
     kl = np.where(labels > 0, labels * np.log(np.where(labels > 0, labels, 1) / s), 0).sum(axis=1)
-    return v @ kl + alpha * np.sum(PRIOR * np.log(PRIOR / (v @ s))) - beta * v @ (s * np.log(s)).sum(axis=1)
+    return v @ kl + alpha * np.sum(PRIOR * np.log(PRIOR / mean)) - beta * v @ (s * np.log(s)).sum(axis=1)
 
 
 def hard(average, codes, n_relabel):
@@ -59,7 +58,7 @@ def hard(average, codes, n_relabel):
 class Reference:
     """Algorithm 1 with plain gradient descent on all rows at once, in float64."""
 
-    def __init__(self, module, X, y, weight=None, soft=True, n_relabel=None, gamma=0.0):
+    def __init__(self, module, X, y, weight=None, soft=True, n_relabel=None, gamma=0.0, momentum=0.0):
         self.W = module.weight.detach().numpy().astype(np.float64)
         self.b = module.bias.detach().numpy().astype(np.float64)
         self.X, self.codes, self.labels = X.astype(np.float64), y.copy(), np.eye(N_CLASSES)[y]
@@ -67,11 +66,15 @@ class Reference:
         self.soft, self.n_relabel, self.outputs, self.average = soft, n_relabel, [], self.labels
         self.given, self.gamma, self.T = y, gamma, None
         self.weight = np.ones(N) if weight is None else weight
+        self.momentum, self.means = momentum, []
 
     def train(self, alpha, beta, lr):
         s = softmax(self.X @ self.W.T + self.b)
-        loss = objective(s, self.labels, self.v, alpha, beta)
-        g = gradient_to_logits(s, self.labels, self.v, alpha, beta)
+        self.means.append(self.v @ s)
+        powers = self.momentum ** np.arange(len(self.means))[::-1]
+        mean = powers / powers.sum() @ self.means if self.momentum else self.means[-1]
+        loss = objective(s, self.labels, self.v, mean, alpha, beta)
+        g = gradient_to_logits(s, self.labels, self.v, mean, alpha, beta)
         self.W, self.b = self.W - lr * g.T @ self.X, self.b - lr * g.sum(axis=0)
         return s, loss
 
@@ -101,6 +104,8 @@ def classifier(module, epochs, **params):
         "alpha": ALPHA,
         "beta": BETA,
         "class_prior": PRIOR,
+        "gamma": 0.0,
+        "cross_fit": 0,
         "begin": BEGIN,
         "window": WINDOW,
         "lr": LR,
@@ -149,6 +154,36 @@ def test_step_2_starts_anew_on_the_final_labels(problem, module, update):
     expected = softmax(X @ retrained.W.T + retrained.b)
     np.testing.assert_allclose(clf.predict_proba(X), expected, atol=1e-5)
     np.testing.assert_allclose(clf.soft_labels_, reference.average, atol=1e-5)  # step 2 leaves the labels alone
+
+
+def test_running_mean_of_the_predictions(problem, module):
+    X, y, weight = problem
+    reference = Reference(module, X, y, weight, momentum=0.7)
+    losses = [reference.epoch(epoch) for epoch in range(1, MAX_EPOCHS + 1)]
+    clf = classifier(module, MAX_EPOCHS, prior_momentum=0.7).fit(X, y, sample_weight=weight)
+    np.testing.assert_allclose(clf.history_["loss"], losses, atol=1e-5)
+    np.testing.assert_allclose(clf.soft_labels_, reference.average, atol=1e-5)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_cross_fitted_networks_are_fits_without_their_fold(problem, module, weighted, monkeypatch):
+    """As long as no label changes, each network is a fit of its own on the rows it does not leave out."""
+    X, y, weight = problem
+    weight = weight if weighted else np.ones(N)
+    folds = np.arange(N) % 3
+    monkeypatch.setattr("noisyfit.problem.assign_folds", lambda *args: folds)
+    references = [Reference(module, X, y, weight * (folds != k)) for k in range(3)]
+    outputs, losses = [], []
+    for _ in range(MAX_EPOCHS):
+        trained = [reference.train(ALPHA, BETA, LR) for reference in references]
+        outputs.append(np.stack([trained[folds[i]][0][i] for i in range(N)]))
+        totals = [(weight * (folds != k)).sum() for k in range(3)]
+        losses.append(np.average([loss for _, loss in trained], weights=totals))
+    clf = classifier(module, MAX_EPOCHS, cross_fit=3, begin=1.0).fit(X, y, sample_weight=weight if weighted else None)
+    np.testing.assert_allclose(clf.soft_labels_, np.mean(outputs[-WINDOW:], axis=0), atol=1e-5)
+    np.testing.assert_allclose(clf.history_["loss"], losses, atol=1e-5)
+    expected = np.mean([softmax(X @ reference.W.T + reference.b) for reference in references], axis=0)
+    np.testing.assert_allclose(clf.predict_proba(X), expected, atol=1e-5)
 
 
 def test_gradient_clipping_and_decay(problem, module):

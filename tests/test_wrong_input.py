@@ -46,9 +46,15 @@ def fails(blobs, quick):
         ({"begin": 0.0}, ValueError, "`begin` must be finite and above 0 and at most 1, got 0.0. A float is a share"),
         ({"begin": 1.5}, ValueError, "`begin` must be .* at most 1, got 1.5. A float is a share"),
         ({"begin": True}, TypeError, "`begin` must be an int, got True"),
-        ({"begin": "auto"}, TypeError, "`begin` must be a number, got 'auto'"),
+        ({"begin": "soon"}, ValueError, "`begin` must be one of 'auto'; got 'soon'. Or pass an epoch"),
+        ({"begin": None}, TypeError, "`begin` must be a number, got None"),
         ({"window": 0}, ValueError, "`window` must be finite and at least 1, got 0"),
-        ({"window": 0.9}, TypeError, "`window` must be an int, got 0.9"),
+        ({"window": 1.0}, ValueError, r"`window` must be an int of at least 1, or a float in \(0, 1\); got 1.0"),
+        ({"window": "10"}, TypeError, "`window` must be an int, got '10'"),
+        ({"cross_fit": -1}, ValueError, "`cross_fit` must be finite and at least 0, got -1. 0 or 1: one network"),
+        ({"cross_fit": 0.2}, TypeError, "`cross_fit` must be an int, got 0.2"),
+        ({"prior_momentum": 1.0}, ValueError, "`prior_momentum` must be below 1, got 1.0"),
+        ({"prior_momentum": -0.1}, ValueError, "`prior_momentum` must be finite and at least 0, got -0.1"),
         ({"n_relabel": 5}, ValueError, "`n_relabel`=5 limits hard labels; set `label_update='hard'`"),
         ({"n_relabel": 0, "label_update": "hard"}, ValueError, "`n_relabel` must be finite and at least 1, got 0"),
         ({"label_update": "Soft"}, ValueError, "`label_update` must be one of 'soft', 'hard'; got 'Soft'"),
@@ -245,3 +251,24 @@ def test_predicting_other_features(blobs, quick, columns):
     clf = quick().fit(blobs[0], blobs[1])
     with pytest.raises(ValueError, match=f"X has {columns} features, but .* is expecting 5"):
         clf.predict(np.zeros((3, columns)))
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        (["a"] * 90, "`groups` must hold at least 2 groups, got one only, 'a'"),
+        (range(89), "inconsistent numbers of samples"),
+        (np.zeros((90, 2)), "should be a 1d array"),
+    ],
+)
+def test_groups(blobs, quick, groups, message):
+    with pytest.raises(ValueError, match=message):
+        quick(cross_fit=3).fit(blobs[0], blobs[1], groups=groups)
+
+
+def test_labels_to_correct_must_be_known(blobs, quick):
+    clf = quick().fit(blobs[0], blobs[1])
+    with pytest.raises(ValueError, match=r"`y` must hold labels of the fit, \[0, 1, 2\]; got 7 in row 2"):
+        clf.correct(blobs[0][:3], [0, 1, 7])
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        clf.correct(blobs[0][:3], [0, 1])

@@ -1,0 +1,62 @@
+"""When the labels are first updated."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+__all__ = ["BeginRule"]
+
+_PATIENCE = 5  # epochs without a better agreement
+_LATEST = 0.5  # share of the epochs after which "auto" waits no longer
+
+
+class BeginRule:
+    """Says after which epoch the labels are first updated.
+
+    Parameters
+    ----------
+    begin : int, float or "auto"
+        The estimator's parameter.
+    max_epochs : int
+        Epochs there are.
+
+    Attributes
+    ----------
+    reached : bool
+        Whether labels are updated by now.
+    earliest : int
+        First epoch after which it may happen.
+
+    Examples
+    --------
+    >>> from noisyfit.begin import BeginRule
+    >>> rule = BeginRule(0.5, max_epochs=4)
+    >>> [rule.after(epoch, 0.9) for epoch in (1, 2, 3)]
+    [False, True, True]
+    """
+
+    def __init__(self, begin: Any, max_epochs: int):
+        self.auto = begin == "auto"
+        self._best = -1.0
+        self._waited = 0
+        self.reached = False
+        if self.auto:
+            self.latest = max(1, round(_LATEST * max_epochs))
+            self.earliest = min(self.latest, _PATIENCE)
+        else:
+            self.latest = int(begin) if isinstance(begin, numbers.Integral) else max(1, round(begin * max_epochs))
+            self.earliest = self.latest
+
+    def after(self, epoch: int, unseen_agreement: float) -> bool:
+        """Say whether labels are updated after this epoch.
+
+        `unseen_agreement` is the share of rows whose given label was predicted by a network that had not seen it.
+        """
+        if self.auto:
+            self._waited += 1
+            if unseen_agreement > self._best:
+                self._best, self._waited = unseen_agreement, 0
+        waited_enough = self.auto and self._waited >= _PATIENCE
+        self.reached = self.reached or waited_enough or epoch >= self.latest
+        return self.reached

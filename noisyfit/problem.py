@@ -1,0 +1,138 @@
+"""A fit's checked data: what its three blocks are made from."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_consistent_length, column_or_1d
+from torch import Tensor
+
+from ._parameters import loader_params, resolve_class_prior
+from .data import Rows, as_rows, check_inputs, is_bytes
+from .devices import resolve_device
+from .folds import assign_folds
+
+__all__ = ["Problem", "check_problem", "encode_given"]
+
+_HELD_OUT = 10  # one in so many rows, where one network looks for the epoch to begin at
+
+
+class Problem(NamedTuple):
+    """Rows, labels and what belongs to them; tensors lie on the device."""
+
+    rows: Rows
+    codes: NDArray[np.int64]
+    classes: NDArray[Any]
+    class_prior: Tensor
+    sample_weight: Tensor | None
+    folds: Tensor | None  # the network that leaves out each row; None for one network
+    held_out: Tensor | None  # bool: rows that the network does not see before `begin`; None for none
+    row_index: pd.Index | None
+    of_bytes: bool
+    device: torch.device
+
+    @property
+    def n_networks(self) -> int:
+        """Networks side by side."""
+        return 1 if self.folds is None else int(self.folds.max()) + 1
+
+
+def check_problem(estimator: Any, X: Any, y: Any, sample_weight: Any, groups: Any, seed: int) -> Problem:
+    """Check the data of a fit, and encode the labels; sets scikit-learn's attributes of X on the estimator."""
+    device = resolve_device(estimator.device)
+    X_checked, y_checked = check_inputs(estimator, X, y)
+    classes, codes = _encode(y_checked)
+    weight = None
+    if sample_weight is not None:
+        weight = _check_sample_weight(sample_weight, X_checked, dtype=np.float32, ensure_non_negative=True)
+    _check_enough_classes(classes, codes, weight)
+    prior = resolve_class_prior(estimator.class_prior, codes, len(classes), weight)
+    rows = as_rows(X_checked, device, loader_params(estimator.net_params, "iterator_train"), seed)
+    units = None if groups is None else _check_groups(groups, codes)
+    cross_fits = estimator.cross_fit >= 2
+    folds = _folds(rows, codes, units, estimator.cross_fit, seed) if cross_fits else None
+    held_out = None
+    if estimator.begin == "auto" and folds is None:
+        dealt = _folds(rows, codes, units, _HELD_OUT, seed)
+        held_out = None if dealt is None else dealt == 0
+    return Problem(
+        rows=rows,
+        codes=codes,
+        classes=classes,
+        class_prior=torch.from_numpy(prior).float().to(device),
+        sample_weight=None if weight is None else torch.from_numpy(weight).to(device),
+        folds=None if folds is None else folds.to(device),
+        held_out=held_out,
+        row_index=_index_of(y, X),
+        of_bytes=is_bytes(X_checked),
+        device=device,
+    )
+
+
+def encode_given(y: Any, classes: NDArray[Any]) -> NDArray[np.int64]:
+    """Give the class numbers of labels that must be among the classes of a fit."""
+    y = column_or_1d(y)
+    unknown = ~np.isin(y, classes)
+    if unknown.any():
+        raise ValueError(
+            f"`y` must hold labels of the fit, {classes.tolist()[:10]}; got {y[unknown].tolist()[0]!r} in row "
+            f"{unknown.argmax()}."
+        )
+    return np.searchsorted(classes, y).astype(np.int64)
+
+
+def _folds(rows: Rows, codes: NDArray[np.int64], units: Any, n_folds: int, seed: int) -> Tensor | None:
+    """Deal out the rows, equal ones together; None where they cannot be told apart into two folds."""
+    if units is None:
+        units = rows.fingerprints()
+    if units is None:
+        units = np.arange(len(rows))
+    folds = torch.from_numpy(assign_folds(codes, units, n_folds, np.random.RandomState(seed)))
+    return folds if folds.max() > 0 else None
+
+
+def _check_groups(groups: Any, codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    groups = column_or_1d(groups)
+    check_consistent_length(groups, codes)
+    distinct, numbers = np.unique(groups, return_inverse=True)
+    if len(distinct) < 2:
+        raise ValueError(f"`groups` must hold at least 2 groups, got one only, {distinct.tolist()[0]!r}. Leave it out.")
+    return numbers
+
+
+def _encode(y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Give the distinct labels, sorted, and the class number of each sample."""
+    try:
+        check_classification_targets(y)
+        classes, codes = np.unique(y, return_inverse=True)
+    except TypeError as error:
+        if "not supported between" not in str(error):
+            raise
+        raise TypeError(f"`y` must hold labels of one kind that can be sorted: {error}. Make them strings.") from error
+    return classes, codes.astype(np.int64)
+
+
+def _check_enough_classes(classes: NDArray[Any], codes: NDArray[np.int64], weight: NDArray[Any] | None) -> None:
+    left = classes[np.unique(codes if weight is None else codes[weight > 0])]
+    if len(left) < 2:
+        with_weight = "" if weight is None else " with a `sample_weight` above 0"
+        got = f"one class only, {left.tolist()[0]!r}" if len(left) else "no class at all"
+        raise ValueError(f"`y` must have at least 2 classes{with_weight}, got {got}. Check the labels.")
+
+
+def _index_of(y: Any, X: Any) -> pd.Index | None:
+    """Give the index of y or else of X; raise where both hold the same rows in another order."""
+    both = all(isinstance(data, (pd.Series, pd.DataFrame)) for data in (y, X))
+    if both and not y.index.equals(X.index) and y.index.sort_values().equals(X.index.sort_values()):
+        raise ValueError(
+            "`X` and `y` have the same index in another order, but are matched row by row. Pass y.loc[X.index]."
+        )
+    for data in (y, X):
+        if isinstance(data, (pd.Series, pd.DataFrame)):
+            return data.index
+    return None

@@ -1,0 +1,87 @@
+"""Knowing when not to correct, from the given labels alone.
+
+Three explanations of the given labels compete, each judged by the likelihood it gives them: their frequencies; what the
+networks said of rows they had not seen, before any label was changed; and the corrected labels, seen through the noise
+matrix. Correction is refused where the second is no better than the first (nothing can be learned), where the third is
+worse than the second (the labels have drifted away), or where the second has something to say beside the third: given
+labels that follow the inputs within a class were not confused by class, and errors that follow the inputs cannot be
+told from truth.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .calibration import TEMPERATURES, temper
+from .noise import NoiseMatrix
+
+__all__ = ["reason_to_refuse"]
+
+_STANDARD_ERRORS = 2.0
+_SMALLEST_SHARE = 0.1  # of labels better explained by the inputs alone that matters
+_FLOOR = 1e-3  # share of the frequencies in every explanation, against probabilities of 0
+
+
+def reason_to_refuse(
+    before: Tensor, after: Tensor, noise: NoiseMatrix, given: Tensor, sample_weight: Tensor | None = None
+) -> str | None:
+    """Say why the given labels should be kept, or None where the correction has evidence on its side.
+
+    Parameters
+    ----------
+    before : Tensor of shape (n_samples, n_classes)
+        Outputs for rows as unseen, just before labels were first updated.
+    after : Tensor of shape (n_samples, n_classes)
+        Final outputs, calibrated.
+    noise : NoiseMatrix
+        The noise matrix that goes with them.
+    given : Tensor of shape (n_samples,), int64
+        Class numbers of the given labels.
+    sample_weight : Tensor of shape (n_samples,) or None, default=None
+        Weights of the rows.
+
+    Returns
+    -------
+    str or None
+        The reason, a sentence for people.
+    """
+    weight = torch.ones(len(given), device=given.device) if sample_weight is None else sample_weight
+    by_frequency = torch.bincount(given, weight, minlength=before.shape[1]).to(before.dtype)[given] / weight.sum()
+    unseen = torch.lerp(_tempered_at_given(before, given, weight), by_frequency, _FLOOR)
+    corrected = torch.lerp(noise.log_likelihoods(after).exp().to(before.dtype), by_frequency, _FLOOR)
+    if not _clearly_better(unseen, by_frequency, weight):
+        return "the inputs predict the given labels no better than their frequencies do"
+    if _clearly_better(unseen, corrected, weight):
+        return (
+            "seen through the noise matrix, the corrected labels explain the given ones worse than the network did "
+            "before any label was changed"
+        )
+    share = _best_share(unseen, corrected, weight)
+    if share >= _SMALLEST_SHARE and _clearly_better(torch.lerp(corrected, unseen, share), corrected, weight):
+        return (
+            f"the given labels follow the inputs also within a class (about {share:.0%} of them), so that wrong labels "
+            "cannot be told from unusual ones"
+        )
+    return None
+
+
+def _tempered_at_given(proba: Tensor, given: Tensor, weight: Tensor) -> Tensor:
+    """Give the outputs at the given classes, at the temperature that makes these most likely."""
+    candidates = [temper(proba, t).gather(1, given.unsqueeze(1)).squeeze(1) for t in TEMPERATURES]
+    return max(candidates, key=lambda likely: float((weight * likely.clamp_min(1e-9).log()).sum()))
+
+
+def _clearly_better(likely: Tensor, than: Tensor, weight: Tensor) -> bool:
+    """Whether one explanation's likelihood exceeds another's by more than so many standard errors."""
+    ahead = weight * (likely.log() - than.log())
+    return bool(ahead.sum() > _STANDARD_ERRORS * ahead.std(correction=0) * math.sqrt(len(ahead)))
+
+
+def _best_share(first: Tensor, second: Tensor, weight: Tensor) -> float:
+    """Give the share of the first explanation in the mixture of both that makes the given labels most likely."""
+    shares = torch.linspace(0, 0.95, 20)
+    likelihoods = [float((weight * torch.lerp(second, first, float(share)).log()).sum()) for share in shares]
+    return float(shares[int(torch.tensor(likelihoods).argmax())])

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+
+from noisyfit.begin import BeginRule
+
+
+def begins(begin, max_epochs, agreements=None):
+    """First epoch after which labels are updated."""
+    rule = BeginRule(begin, max_epochs)
+    agreements = agreements or [0.5] * max_epochs
+    epochs = [epoch for epoch, agreement in enumerate(agreements, start=1) if rule.after(epoch, agreement)]
+    assert epochs == list(range(epochs[0], len(agreements) + 1))  # once begun, after every epoch
+    assert rule.earliest <= epochs[0] <= rule.latest
+    return epochs[0]
+
+
+@pytest.mark.parametrize(
+    ("begin", "max_epochs", "expected"),
+    [(1, 1, 1), (3, 10, 3), (0.3, 10, 3), (0.25, 10, 2), (0.01, 10, 1), (1.0, 7, 7), (1, 10, 1)],
+)
+def test_a_fixed_epoch(begin, max_epochs, expected):
+    assert begins(begin, max_epochs) == expected
+
+
+def test_auto_waits_for_five_epochs_without_a_better_agreement():
+    rising = [0.1 * epoch for epoch in range(1, 8)]
+    assert begins("auto", 100, rising + [0.6] * 20) == 7 + 5
+
+
+def test_auto_is_not_deterred_by_a_dip():
+    assert begins("auto", 100, [0.5, 0.4, 0.4, 0.4, 0.6, *[0.5] * 10]) == 5 + 5
+
+
+@pytest.mark.parametrize(("max_epochs", "latest"), [(1, 1), (2, 1), (10, 5), (60, 30)])
+def test_auto_waits_for_half_of_the_epochs_at_most(max_epochs, latest):
+    rising = [epoch / max_epochs for epoch in range(max_epochs)]
+    assert begins("auto", max_epochs, rising) == latest
+
+
+def test_auto_without_any_unseen_row():
+    assert begins("auto", 40, [float("nan")] * 40) == 5

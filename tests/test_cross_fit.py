@@ -1,0 +1,208 @@
+"""Several networks side by side: what they have seen, what they say together, and what is concluded from it."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from noisyfit import JointOptimizationClassifier
+from noisyfit.metrics import recovery_accuracy
+from noisyfit.noise import corrupt_labels, pair_flip_noise, symmetric_noise
+
+from inputs import Inputs, memmap
+
+
+@pytest.fixture
+def cross_fitted(quick):
+    def make(*args, **params):
+        return quick(*args, **({"cross_fit": 3, "gamma": 0.5, "max_epochs": 8, "lr": 0.5} | params))
+
+    return make
+
+
+def without_stacking(**sizes):
+    """A network that is not known to stack, equal to a small MLP."""
+
+    class Plain(nn.Module):
+        def __init__(self, n_features, n_classes):
+            super().__init__()
+            self.hidden, self.out = nn.Linear(n_features, 16), nn.Linear(16, n_classes)
+
+        def forward(self, x):
+            return self.out(self.hidden(x).relu())
+
+    return Plain(**sizes)
+
+
+@pytest.mark.parametrize("stacks", [True, False])
+@pytest.mark.parametrize("batch_size", [32, 7])
+def test_until_the_first_update_an_output_does_not_depend_on_its_own_label(
+    blobs, cross_fitted, monkeypatch, stacks, batch_size
+):
+    X, y, _ = blobs
+    folds = np.arange(len(y)) % 3
+    monkeypatch.setattr("noisyfit.problem.assign_folds", lambda *args: folds)
+    module = nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Linear(16, 3)) if stacks else without_stacking(
+        n_features=5, n_classes=3
+    )  # fmt: skip
+    params = {"begin": 1.0, "gamma": 0.0, "class_prior": "uniform", "batch_size": batch_size}
+    before = cross_fitted(module, **params).fit(X, y).soft_labels_
+    other = y.copy()
+    other[10] = (y[10] + 1) % 3
+    after = cross_fitted(module, **params).fit(X, other).soft_labels_
+    np.testing.assert_array_equal(after[folds == folds[10]], before[folds == folds[10]])
+    assert (after[folds != folds[10]] != before[folds != folds[10]]).any()
+
+
+def test_equal_rows_and_rows_of_a_group_are_left_out_together(blobs, cross_fitted, monkeypatch):
+    X, y, _ = blobs
+    dealt = []
+
+    def spy(codes, groups, n_folds, random_state):
+        dealt.append(np.asarray(groups))
+        return np.arange(len(codes)) % n_folds
+
+    monkeypatch.setattr("noisyfit.problem.assign_folds", spy)
+    X = np.vstack([X, X[:5]])
+    y = np.concatenate([y, y[:5]])
+    cross_fitted(max_epochs=1).fit(X, y)
+    assert (dealt[0][-5:] == dealt[0][:5]).all()
+    assert len(set(dealt[0])) == 90
+    groups = np.array(list("abc"))[np.arange(95) % 3]
+    cross_fitted(max_epochs=1).fit(X, y, groups=groups)
+    assert (dealt[1] == np.arange(95) % 3).all()
+    cross_fitted(cross_fit=0, gamma=0.0, begin="auto", max_epochs=2).fit(X, y, groups=groups)
+    assert (dealt[2] == np.arange(95) % 3).all()  # the rows that are held out
+
+
+def test_networks_predict_by_the_mean_of_their_probabilities(blobs, cross_fitted):
+    X, y, _ = blobs
+    clf = cross_fitted().fit(X, y)
+    logits = clf.net_.module_(torch.from_numpy(X))
+    assert logits.shape == (3, 90, 3)
+    np.testing.assert_allclose(clf.predict_proba(X), logits.softmax(-1).mean(0).detach(), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["array", "memmap", "dataset"])
+def test_inputs_of_other_kinds_give_the_same_fit(blobs, cross_fitted, kind, tmp_path):
+    X, y, _ = blobs
+    data = {"array": X.astype(float), "memmap": memmap(X, tmp_path), "dataset": Inputs(X)}[kind]
+    groups = np.arange(90)  # a Dataset's rows are not compared with each other
+    expected = cross_fitted().fit(X, y, groups=groups)
+    clf = cross_fitted().fit(data, y, groups=groups)
+    np.testing.assert_array_equal(clf.soft_labels_, expected.soft_labels_)
+
+
+def test_rows_of_weight_0_get_a_label(blobs, cross_fitted):
+    X, y, y_clean = blobs
+    weight = np.ones(90)
+    weight[::4] = 0
+    clf = cross_fitted(max_epochs=80).fit(X, y, sample_weight=weight)
+    assert recovery_accuracy(y_clean[::4], clf.corrected_labels_[::4]) > 0.9
+    spoiled = y.copy()
+    spoiled[::4] = (y[::4] + 1) % 3
+    assert recovery_accuracy(y_clean, clf.correct(X, spoiled)[0]) > 0.5
+
+
+@pytest.mark.parametrize("n_rows", [2, 3, 5])
+def test_fewer_rows_than_networks(blobs, cross_fitted, n_rows):
+    X, _, _ = blobs
+    clf = cross_fitted(cross_fit=4).fit(X[:n_rows], np.arange(n_rows) % 2)
+    np.testing.assert_allclose(clf.soft_labels_.sum(1), 1, atol=1e-6)
+
+
+def test_equal_rows_only_make_one_network(cross_fitted):
+    clf = cross_fitted().fit(np.ones((6, 5)), [0, 1, 0, 1, 0, 0])
+    assert not hasattr(clf.net_.module_, "n_networks")
+
+
+def test_a_pickle_predicts_and_corrects_the_same(blobs, cross_fitted):
+    X, y, _ = blobs
+    clf = cross_fitted().fit(X[:60], y[:60])
+    loaded = pickle.loads(pickle.dumps(clf))
+    np.testing.assert_array_equal(loaded.predict_proba(X[60:]), clf.predict_proba(X[60:]))
+    for of_loaded, expected in zip(loaded.correct(X[60:], y[60:]), clf.correct(X[60:], y[60:]), strict=True):
+        np.testing.assert_array_equal(of_loaded, expected)
+
+
+def test_step_2_trains_one_network(blobs, cross_fitted):
+    X, y, y_clean = blobs
+    clf = cross_fitted(max_epochs=20, retrain_epochs=10).fit(X, y)
+    assert clf.net_.module_(torch.from_numpy(X)).shape == (90, 3)
+    assert clf.score(X, y_clean) > 0.9
+
+
+@pytest.mark.parametrize(
+    "params", [{"label_update": "hard"}, {"label_update": "hard", "n_relabel": 2}, {"window": 0.8}]
+)
+def test_other_updates(blobs, cross_fitted, params):
+    X, y, y_clean = blobs
+    clf = cross_fitted(max_epochs=20, **params).fit(X, y)
+    assert recovery_accuracy(y_clean, clf.corrected_labels_) > recovery_accuracy(y_clean, y)
+
+
+# what is concluded
+
+
+def test_final_labels_are_the_posterior_of_tempered_outputs(blobs, cross_fitted):
+    """correct() on the rows of the fit, with the outputs that were recorded, gives the published labels back."""
+    X, y, _ = blobs
+    clf = cross_fitted(max_epochs=10).fit(X, y)
+    T, soft = clf.transition_matrix_, clf.soft_labels_
+    counts = np.full((3, 3), 0.01) + 0.99 * np.eye(3)
+    np.add.at(counts.T, y, soft.astype(np.float64))
+    np.testing.assert_allclose(T, counts / counts.sum(axis=1, keepdims=True), atol=1e-5)
+    assert clf.noise_rate_ == pytest.approx(1 - soft[np.arange(90), y].mean(), abs=1e-6)
+    np.testing.assert_array_equal(clf.corrected_labels_, soft.argmax(axis=1))
+
+
+def test_new_rows_are_corrected_by_bayes_rule(blobs, cross_fitted):
+    X, y, _ = blobs
+    clf = cross_fitted().fit(X[:60], y[:60])
+    temperature = clf._evidence_.temperature
+    tempered = clf.predict_proba(X[60:]).astype(np.float64) ** (1 / temperature)
+    expected = tempered * clf.transition_matrix_[:, y[60:]].T
+    expected /= expected.sum(axis=1, keepdims=True)
+    corrected, soft = clf.correct(X[60:], y[60:])
+    np.testing.assert_allclose(soft, expected, atol=1e-5)
+    np.testing.assert_array_equal(corrected, expected.argmax(axis=1))
+
+
+def test_without_evidence_new_rows_get_the_predicted_label(blobs, quick):
+    X, y, _ = blobs
+    clf = quick().fit(X[:60], y[:60])
+    corrected, soft = clf.correct(X[60:], y[60:])
+    np.testing.assert_array_equal(soft, clf.predict_proba(X[60:]))
+    np.testing.assert_array_equal(corrected, clf.predict(X[60:]))
+
+
+def test_the_margin_holds_for_new_rows(blobs, quick):
+    X, y, _ = blobs
+    clf = quick(margin=1.0).fit(X[:60], y[:60])
+    np.testing.assert_array_equal(clf.correct(X[60:], y[60:])[0], y[60:])
+
+
+@pytest.mark.parametrize("matrix", [symmetric_noise(10, 0.4), pair_flip_noise(10, 0.3), np.eye(10)])
+def test_noise_rate_and_matrix_are_found(digits, matrix):
+    X, _, y = digits
+    y_noisy = corrupt_labels(y, matrix, random_state=1)
+    clf = JointOptimizationClassifier(cross_fit=4, gamma=0.5, begin="auto", lr=0.5, random_state=0).fit(X, y_noisy)
+    assert clf.noise_rate_ == pytest.approx((y != y_noisy).mean(), abs=0.03)
+    assert np.abs(clf.transition_matrix_ - matrix).max() < 0.1
+    assert recovery_accuracy(y, clf.corrected_labels_) > 0.95
+
+
+def test_summary_tells_what_was_changed(blobs, cross_fitted):
+    X, y, _ = blobs
+    names = np.array(["ant", "bee", "cow"])
+    clf = cross_fitted(max_epochs=20).fit(X, names[y])
+    text = clf.summary()
+    n_changed = int((clf.corrected_labels_ != names[y]).sum())
+    assert text.splitlines()[0] == "90 samples in 3 classes, 20 epochs"
+    assert f"labels corrected: {n_changed} ({n_changed / 90:.1%})" in text
+    assert f"estimated noise rate: {clf.noise_rate_:.1%}" in text
+    assert sum(int(line.split()[-1]) for line in text.splitlines() if "->" in line) == n_changed
