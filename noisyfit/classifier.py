@@ -114,7 +114,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         of the rows; a row's output is that of the network that left it out, and they predict by the mean of their
         probabilities. Equal rows are left out together, and rows of one group (see `fit`). Small fully connected
         networks are trained in batched matrix products, others in turn.
-    margin : float, default=0.0
+    margin : float, default=0.2
         Labels. A label counts as corrected only where soft[new] - soft[given] exceeds it, in [0, 1]; elsewhere the
         given label is kept in `corrected_labels_`. 0 is the plain argmax. Training does not depend on it.
     max_epochs : int, default=60
@@ -236,7 +236,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         begin: int | float | str = "auto",
         window: int | float = 10,
         cross_fit: int = 3,
-        margin: float = 0.0,
+        margin: float = 0.2,
         max_epochs: int = 60,
         lr: float = 0.5,
         batch_size: int | str = "auto",

@@ -22,6 +22,7 @@ __all__ = ["reason_to_refuse"]
 
 _STANDARD_ERRORS = 2.0
 _SMALLEST_SHARE = 0.1  # of labels better explained by the inputs alone that matters
+_SMALLEST_GAIN = 1e-3  # in nats a row: with very many rows anything is beyond chance
 _FLOOR = 1e-3  # share of the frequencies in every explanation, against probabilities of 0
 
 
@@ -75,9 +76,10 @@ def _tempered_at_given(proba: Tensor, given: Tensor, weight: Tensor) -> Tensor:
 
 
 def _clearly_better(likely: Tensor, than: Tensor, weight: Tensor) -> bool:
-    """Whether one explanation's likelihood exceeds another's by more than so many standard errors."""
+    """Whether one explanation's likelihood exceeds another's by more than chance, and enough to matter."""
     ahead = weight * (likely.log() - than.log())
-    return bool(ahead.sum() > _STANDARD_ERRORS * ahead.std(correction=0) * math.sqrt(len(ahead)))
+    by_chance = _STANDARD_ERRORS * ahead.std(correction=0) * math.sqrt(len(ahead))
+    return bool(ahead.sum() > max(by_chance, _SMALLEST_GAIN * weight.sum()))
 
 
 def _best_share(first: Tensor, second: Tensor, weight: Tensor) -> float:

@@ -43,7 +43,7 @@ def quick():
 
     def make(*args, **params):
         defaults = {"max_epochs": 4, "batch_size": 32, "lr": 0.2, "random_state": 0, "device": "cpu"}
-        defaults |= {"cross_fit": 0, "gamma": 0.0, "begin": 0.3, "class_prior": "given"}
+        defaults |= {"cross_fit": 0, "gamma": 0.0, "begin": 0.3, "class_prior": "given", "margin": 0.0}
         if not args:
             defaults["module_params"] = {"hidden": (16,), "dropout": 0.0}
         return JointOptimizationClassifier(*args, **(defaults | params))

@@ -106,6 +106,7 @@ def classifier(module, epochs, **params):
         "class_prior": PRIOR,
         "gamma": 0.0,
         "cross_fit": 0,
+        "margin": 0.0,
         "begin": BEGIN,
         "window": WINDOW,
         "lr": LR,

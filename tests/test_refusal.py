@@ -1,0 +1,113 @@
+"""Knowing when not to correct: the rule on drawn outputs, and the estimator on data where correction has no ground."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits, make_classification
+
+from noisyfit import JointOptimizationClassifier
+from noisyfit.exceptions import CorrectionRefusedWarning
+from noisyfit.noise import NoiseMatrix, corrupt_labels, symmetric_noise
+from noisyfit.refusal import reason_to_refuse
+
+N, N_CLASSES = 3000, 4
+
+
+def draw(spread, seed=0):
+    rng = np.random.RandomState(seed)
+    proba = torch.from_numpy(spread * rng.randn(N, N_CLASSES)).softmax(dim=1).float()
+    y = (rng.random_sample((N, 1)) > proba.numpy().cumsum(axis=1)).sum(axis=1).clip(max=N_CLASSES - 1)
+    return proba, y
+
+
+def reason(before, after, given, matrix, weight=None):
+    given = torch.from_numpy(given)
+    return reason_to_refuse(
+        before, after, NoiseMatrix(given, N_CLASSES, matrix=torch.from_numpy(matrix)), given, weight
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("rate", [0.1, 0.4])
+def test_noise_by_class_is_corrected(seed, rate):
+    proba, y = draw(6.0, seed)
+    matrix = symmetric_noise(N_CLASSES, rate)
+    given = corrupt_labels(y, matrix, random_state=seed)
+    before = (proba @ torch.from_numpy(matrix).float()).lerp(torch.full_like(proba, 0.25), 0.1)
+    assert reason(before, proba, given, matrix) is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_labels_that_the_inputs_say_nothing_about(seed):
+    proba, _ = draw(1.0, seed)
+    given = np.random.RandomState(seed + 50).choice(N_CLASSES, N, p=[0.7, 0.1, 0.1, 0.1])
+    assert "no better than their frequencies" in reason(proba, proba, given, symmetric_noise(N_CLASSES, 0.4))
+
+
+def test_labels_that_have_drifted_away():
+    proba, y = draw(6.0)
+    collapsed = torch.full_like(proba, 0.01)
+    collapsed[:, 0] = 0.97
+    assert "worse than the network did before" in reason(proba, collapsed, y, symmetric_noise(N_CLASSES, 0.5))
+
+
+def test_errors_that_follow_the_inputs():
+    """Three in ten rows have a label that depends on the input alone, and the networks know half of the rule."""
+    proba, y = draw(6.0)
+    rng = np.random.RandomState(1)
+    by_rule = rng.randint(N_CLASSES, size=N)
+    given = np.where(rng.rand(N) < 0.3, by_rule, y)
+    before = 0.7 * proba + 0.3 * torch.eye(N_CLASSES)[by_rule]
+    before[::2] = 1 / N_CLASSES
+    matrix = 0.7 * np.eye(N_CLASSES) + 0.3 / N_CLASSES
+    text = reason(before, proba, given, matrix)
+    assert "follow the inputs also within a class" in text
+
+
+def test_rows_without_weight_have_no_say():
+    proba, y = draw(6.0)
+    weight = torch.ones(N)
+    weight[::2] = 0
+    given = y.copy()
+    given[::2] = np.random.RandomState(0).randint(N_CLASSES, size=N // 2)
+    assert reason(proba, proba, given, symmetric_noise(N_CLASSES, 0.001), weight) is None
+    assert reason(proba, proba, given, symmetric_noise(N_CLASSES, 0.001)) is not None
+
+
+def fit(X, y, **params):
+    return JointOptimizationClassifier(random_state=0, device="cpu", **params).fit(X, y)
+
+
+@pytest.mark.parametrize("imbalance", [None, 0.9])
+def test_random_labels_are_kept_with_a_warning(imbalance):
+    rng = np.random.RandomState(0)
+    X, y = rng.randn(500, 8), np.array(["a", "b", "c"])[rng.randint(3, size=500)]
+    y = np.where(rng.rand(500) < imbalance, "a", y) if imbalance else y
+    with pytest.warns(CorrectionRefusedWarning, match="All given labels are kept: the inputs predict .* no better"):
+        clf = fit(X, y)
+    assert "no better than their frequencies" in clf.correction_refused_
+    np.testing.assert_array_equal(clf.corrected_labels_, y)
+    report = clf.label_report()
+    assert not report["is_label_issue"].any()
+    np.testing.assert_array_equal(report["confidence"], report["label_quality"])
+    assert f"correction refused: {clf.correction_refused_}" in clf.summary()
+    np.testing.assert_array_equal(clf.correct(X, y)[0], y)  # for new rows, too
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_overlapping_classes_without_noise_stay_as_they_are(n_classes):
+    X, y = make_classification(
+        1500, n_features=10, n_informative=4, n_classes=n_classes, n_clusters_per_class=1, class_sep=0.6, random_state=0
+    )
+    clf = fit(X, y)
+    assert clf.score(X, y) < 0.97  # they overlap
+    assert (clf.corrected_labels_ != y).mean() < 0.03
+
+
+def test_clean_labels_stay_as_they_are():
+    X, y = load_digits(return_X_y=True)
+    clf = fit(X, y)
+    assert (clf.corrected_labels_ != y).mean() <= 0.01
+    assert clf.noise_rate_ <= 0.01
