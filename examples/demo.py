@@ -27,11 +27,12 @@ y_noisy = corrupt_labels(y_train, symmetric_noise(n_classes=10, rate=0.4), rando
 # %%
 # Fit, and the same network trained plainly
 # -----------------------------------------
-# With both weights 0 and labels that are updated only after the last epoch, it is plain training on the given labels.
+# With all weights 0, one network and labels that are updated only after the last epoch, it is plain training.
 start = time.perf_counter()
 clf = JointOptimizationClassifier(random_state=0, verbose=1).fit(X_train, y_noisy)
 seconds = time.perf_counter() - start
-plain = JointOptimizationClassifier(alpha=0, beta=0, begin=1.0, random_state=0).fit(X_train, y_noisy)
+plain = JointOptimizationClassifier(alpha=0, beta=0, gamma=0, cross_fit=0, begin=1.0, random_state=0)
+plain.fit(X_train, y_noisy)
 
 report = clf.label_report()
 scores = label_error_scores(y_train, y_noisy, report)
