@@ -180,8 +180,8 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         A row an epoch: ``step`` (1 joint optimisation, 2 retraining), ``epoch`` from 1 in each step, ``loss`` and
         its terms ``L_c``, ``L_p``, ``L_e`` (means over the epoch's batches, in nats), ``L_o`` (the fit of the noise
         matrix to the given labels, not part of the loss), ``labels_changed`` (share of samples whose class this
-        epoch's update changed), ``labels_corrected`` (share whose class is not the given one, before any
-        `margin`), ``seconds``.
+        epoch's update changed), ``labels_corrected`` (share whose class is not the given one, in training: before
+        calibration, `margin` and refusal), ``seconds``.
     net_ : skorch.NeuralNet
         The fitted net, for prediction only; its network is ``net_.module_``.
     n_iter_ : int
@@ -372,7 +372,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
             for epoch in range(1, self.max_epochs + 1):
                 run.log.open_epoch()
                 # outputs that are older than the window would never be averaged
-                record = isinstance(self.window, float) or epoch > begin.earliest - self.window
+                record = self.window < 1 or epoch > begin.earliest - self.window
                 losses = trainer.run_epoch(epoch, record)
                 if record:
                     labels.close_epoch()
@@ -654,7 +654,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         labels = LabelStore(
             given,
             n_classes,
-            self.window if isinstance(self.window, float) else min(self.window, self.max_epochs),
+            min(self.window, self.max_epochs),
             label_rule(self.label_update, self.n_relabel),
             soft=self.label_update == "soft",
             keep_first=self._weighs_unseen(problem),

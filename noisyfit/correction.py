@@ -51,6 +51,8 @@ def conclude(
     evidence = Evidence(1.0, temperature, refused)
     labels.revise(evidence.posterior(outputs, calibrated))
     noise.step(labels.soft_labels)
+    if refused:
+        labels.train_on_given()
     return evidence
 
 

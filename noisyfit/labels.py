@@ -6,6 +6,7 @@ A label rule turns the averaged outputs and the current class numbers into new c
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable
 from functools import partial
 
@@ -100,12 +101,13 @@ class LabelStore:
         self.changes: list[tuple[Tensor, Tensor]] = []
         self.n_classes = n_classes
         self._memory: OutputWindow | ExponentialMean
-        if isinstance(window, int):
-            self._memory = OutputWindow(given, n_classes, window)
+        if isinstance(window, numbers.Integral):
+            self._memory = OutputWindow(given, n_classes, int(window))
         else:
-            self._memory = ExponentialMean(given, n_classes, window)
+            self._memory = ExponentialMean(given, n_classes, float(window))
         self._rule = rule
         self._soft = soft
+        self._targets_given = False
         self._keep_first = keep_first
         self.first_outputs: Tensor | None = None
         self._averages: Tensor | None = None
@@ -115,8 +117,14 @@ class LabelStore:
         """Averaged outputs as of the last step; one-hot given labels before it."""
         return self._one_hot(self.codes) if self._averages is None else self._averages
 
+    def train_on_given(self) -> None:
+        """Give the given labels as targets from now on."""
+        self._targets_given = True
+
     def targets(self, rows: Tensor) -> Tensor:
         """Give the labels to train on, float32 of shape (n_rows, n_classes)."""
+        if self._targets_given:
+            return self._one_hot(self.given[rows])
         if self._soft and self._averages is not None:
             return self._averages[rows]
         return self._one_hot(self.codes[rows])

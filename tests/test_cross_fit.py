@@ -6,7 +6,11 @@ import pickle
 
 import numpy as np
 import pytest
+import sklearn
 import torch
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from noisyfit import JointOptimizationClassifier
@@ -194,6 +198,29 @@ def test_noise_rate_and_matrix_are_found(digits, matrix):
     assert clf.noise_rate_ == pytest.approx((y != y_noisy).mean(), abs=0.03)
     assert np.abs(clf.transition_matrix_ - matrix).max() < 0.1
     assert recovery_accuracy(y, clf.corrected_labels_) > 0.95
+
+
+def test_a_search_on_noisy_labels_chooses_well(digits):
+    X, y, y_clean = digits
+    X_train, X_test = X[:600], X[600:]
+    clf = JointOptimizationClassifier(max_epochs=15, random_state=0, device="cpu")
+    grid = {"alpha": [0.1, 0.8], "lr": [0.01, 0.5]}  # one rate learns next to nothing in this time
+    search = GridSearchCV(clf, grid, cv=3, scoring="accuracy").fit(X_train, y[:600])
+    clean = [
+        clf.set_params(**p).fit(X_train, y[:600]).score(X_test, y_clean[600:]) for p in search.cv_results_["params"]
+    ]
+    assert max(clean) - min(clean) > 0.1
+    assert search.score(X_test, y_clean[600:]) > max(clean) - 0.02
+
+
+def test_groups_are_routed(blobs, cross_fitted):
+    X, y, _ = blobs
+    groups = np.arange(90) // 5
+    with sklearn.config_context(enable_metadata_routing=True):
+        clf = cross_fitted(max_epochs=2).set_fit_request(groups=True)
+        routed = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), clf).fit(X, y, groups=groups)[-1]
+    expected = cross_fitted(max_epochs=2).fit(StandardScaler().fit_transform(X), y, groups=groups)
+    np.testing.assert_array_equal(routed.soft_labels_, expected.soft_labels_)
 
 
 def test_summary_tells_what_was_changed(blobs, cross_fitted):

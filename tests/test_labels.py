@@ -45,6 +45,23 @@ def test_an_exponential_mean_weighs_epochs_by_powers_of_its_decay(n_epochs):
     assert store.average_outputs() is not store.average_outputs()
 
 
+def test_any_integer_is_a_window_and_any_other_number_a_decay():
+    given = torch.zeros(N, dtype=torch.long)
+    for window, expected in ((np.int64(2), 2), (2, 2), (np.float32(0.5), 0.5)):
+        store, same = LabelStore(given, N_CLASSES, window), LabelStore(given, N_CLASSES, expected)
+        for one in (store, same):
+            fill(one, epochs(4))
+        torch.testing.assert_close(store.average_outputs(), same.average_outputs())
+
+
+def test_the_given_labels_can_be_trained_on_again():
+    store = LabelStore(torch.arange(N) % N_CLASSES, N_CLASSES, WINDOW)
+    store.step(epochs(1)[0])
+    store.train_on_given()
+    assert (store.targets(torch.arange(N)).argmax(1) == torch.arange(N) % N_CLASSES).all()
+    assert (store.soft_labels == epochs(1)[0]).all()
+
+
 def test_a_revised_step_replays_to_the_current_labels():
     given = torch.arange(N) % N_CLASSES
     store = LabelStore(given, N_CLASSES, 1)

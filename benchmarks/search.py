@@ -1,0 +1,93 @@
+"""What a search with noisy labels only is worth: regret of its choice in clean accuracy.
+
+    python benchmarks/search.py --data FOLDER
+
+For some pairs of `suite_data` a grid of alpha, beta and gamma is searched by 3-fold cross-validation on noisy labels,
+with three scorers: accuracy, log-loss, and accuracy corrected by each fit's own noise matrix T, the mean of
+T^-1[given, predicted], whose expectation is the clean accuracy where T is right. The regret of a scorer is the best
+clean test accuracy of all settings, refitted, less that of the setting it chooses. Spearman is the rank correlation of
+score and clean accuracy over the settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import spearmanr
+from sklearn.model_selection import GridSearchCV, ParameterGrid, StratifiedKFold
+
+from noisyfit import JointOptimizationClassifier
+
+from results import write_json
+from suite_data import load_pair
+
+GRID = {"alpha": [0.2, 0.8, 2.0], "beta": [0.0, 0.4, 0.8], "gamma": [0.5, 1.0]}
+PAIRS = [f"{table}/{noise}" for table in ("digits", "splice", "waveform5000", "spambase", "page_blocks", "pendigits")
+         for noise in ("symmetric_40", "pair_30")]  # fmt: skip
+N_ROWS, N_TEST, EPOCHS = 800, 2000, 30
+
+
+def accuracy_through_noise(clf: JointOptimizationClassifier, X, y) -> float:
+    """Accuracy that T of the fit implies."""
+    inverse = np.linalg.pinv(clf.transition_matrix_)
+    return float(inverse[np.searchsorted(clf.classes_, y), clf.predict_proba(X).argmax(axis=1)].mean())
+
+
+SCORERS = {"accuracy": "accuracy", "log-loss": "neg_log_loss", "accuracy through T": accuracy_through_noise}
+
+
+def run(pair: str, folder: Path, seed: int) -> dict[str, dict[str, float]]:
+    data = load_pair(pair, folder, seed)
+    rows = np.random.RandomState(seed).permutation(len(data.y_given))[:N_ROWS]
+    clf = JointOptimizationClassifier(max_epochs=EPOCHS, random_state=seed)
+    folds = StratifiedKFold(3, shuffle=True, random_state=seed)
+    search = GridSearchCV(clf, GRID, scoring=SCORERS, refit=False, cv=folds)
+    search.fit(data.X[rows], data.y_given[rows])
+    clean = np.array(
+        [
+            clf.set_params(**params)
+            .fit(data.X[rows], data.y_given[rows])
+            .score(data.X_test[:N_TEST], data.y_test[:N_TEST])
+            for params in ParameterGrid(GRID)
+        ]
+    )
+    assert list(ParameterGrid(GRID)) == list(search.cv_results_["params"])
+    found = {"all settings": {"regret": float(clean.max() - clean.mean()), "spearman": float("nan")}}
+    for name in SCORERS:
+        scores = search.cv_results_[f"mean_test_{name}"]
+        regret = float(clean.max() - clean[np.nanargmax(scores)])
+        found[name] = {"regret": regret, "spearman": float(spearmanr(scores, clean)[0])}
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default=os.environ.get("NOISYFIT_DATA"), help="folder of the data; or NOISYFIT_DATA")
+    parser.add_argument("--pairs", nargs="+", default=PAIRS)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    runs = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for pair in args.pairs:
+            runs[pair] = run(pair, Path(args.data), args.seed)
+            print(
+                pair,
+                {name: {k: round(v, 4) for k, v in found.items()} for name, found in runs[pair].items()},
+                flush=True,
+            )
+    for figure in ("regret", "spearman"):
+        table = (
+            100 * pd.DataFrame({pair: {name: found[figure] for name, found in r.items()} for pair, r in runs.items()}).T
+        )
+        print(f"\n{figure}, %\n{table.round(1).to_string()}\nmean\n{table.mean().round(2).to_string()}")
+    write_json("search", {"grid": GRID, "rows": N_ROWS, "epochs": EPOCHS, "seed": args.seed, "runs": runs})
+
+
+if __name__ == "__main__":
+    main()
