@@ -13,14 +13,15 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MinMaxScaler
+from sklearn.utils import resample
 
 from noisyfit import JointOptimizationClassifier, label_report
 from noisyfit.noise import corrupt_labels, symmetric_noise
 
-X, y_clean = load_digits(return_X_y=True)
+X, y_clean = resample(*load_digits(return_X_y=True), n_samples=500, replace=False, random_state=0)
 y_noisy = corrupt_labels(y_clean, symmetric_noise(10, 0.4), random_state=0)
 
-pipeline = Pipeline([("scale", MinMaxScaler()), ("clf", JointOptimizationClassifier(max_epochs=30, random_state=0))])
+pipeline = Pipeline([("scale", MinMaxScaler()), ("clf", JointOptimizationClassifier(max_epochs=20, random_state=0))])
 grid = {"clf__alpha": [0.4, 0.8, 1.6], "clf__beta": [0.0, 0.4, 0.8]}
 search = GridSearchCV(pipeline, grid, cv=3, scoring="accuracy").fit(X, y_noisy)
 print("chosen by noisy accuracy:", search.best_params_)
