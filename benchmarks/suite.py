@@ -242,6 +242,26 @@ def show_tables() -> None:
     columns = ["changed", "noise_rate_error", "calibration_error"]
     print(f"\nnoisyfit, %\n{(100 * ours.groupby('pair')[columns].mean()).reindex(order).round(1).to_string()}")
     print("\nrefused:", ours.dropna(subset="refused").groupby("pair").size().to_dict())
+    table_for_docs(runs, order).to_csv(RUNS.with_suffix(".csv"))
+    print(f"written to {RUNS.with_suffix('.csv')}")
+
+
+def table_for_docs(runs: pd.DataFrame, order: list[str]) -> pd.DataFrame:
+    """Give the main figures of each pair in %, means over seeds; of cleanlab's three the best."""
+
+    def of(method: str, figure: str) -> pd.Series:
+        return runs[runs["method"] == method].groupby("pair")[figure].mean().reindex(order)
+
+    def of_cleanlab(figure: str) -> pd.Series:
+        return pd.concat([of(m, figure) for m in METHODS if m.startswith("cleanlab")], axis=1).max(axis=1)
+
+    table = pd.DataFrame({"given right": runs.groupby("pair")["given"].mean().reindex(order)})
+    for figure, name in {"recovery": "labels right", "test": "test accuracy", "auroc": "AUROC"}.items():
+        table[f"{name}: noisyfit"], table[f"{name}: cleanlab"] = of("noisyfit", figure), of_cleanlab(figure)
+        if figure == "test":
+            table[f"{name}: plain"] = of("plain", figure)
+    seeds = runs[runs["method"] == "noisyfit"].groupby("pair").size().reindex(order)
+    return (100 * table).round(1).assign(seeds=seeds)
 
 
 def main() -> None:

@@ -122,7 +122,7 @@ def _check_gamma(gamma: Any, cross_fit: Any) -> None:
     if gamma > 0 and cross_fit < 2:
         warnings.warn(
             f"gamma={gamma:g} with one network: where it has memorised a given label, its output and the label confirm "
-            "each other. Set `gamma=0`, or `cross_fit=5`.",
+            "each other. Set `gamma=0`, or `cross_fit=3`.",
             UserWarning,
             stacklevel=_CALLER_OF_FIT,
         )

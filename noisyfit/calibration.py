@@ -66,7 +66,11 @@ def calibrate(proba: Tensor, given: Tensor, sample_weight: Tensor | None, genera
         likelihoods.append(noise.log_likelihoods(tempered))
         matrices.append(noise.matrix)
     chosen = _nearest_not_clearly_worse(torch.stack(likelihoods), weight)
-    return Calibration(TEMPERATURES[chosen], NoiseMatrix(given, n_classes, sample_weight, matrices[chosen]))
+    temperature, all_rows = TEMPERATURES[chosen], NoiseMatrix(given, n_classes, sample_weight, matrices[chosen])
+    if len(sample) < n_rows:  # T has many more entries to fit than the temperature
+        for _ in range(_STEPS):
+            all_rows.step(all_rows.posterior_(temper(proba, temperature), gamma=1.0))
+    return Calibration(temperature, all_rows)
 
 
 def temper(proba: Tensor, temperature: float) -> Tensor:

@@ -38,6 +38,7 @@ from .training import JointNet, Stage, Trainer, build_net, isolated_rng, keep_fo
 
 __all__ = ["JointOptimizationClassifier"]
 
+_NO_EVIDENCE = Evidence(0.0)
 _CALLER_OF_FIT = 4  # as a stacklevel: past _warn_of_trouble, fit and scikit-learn's decorator
 
 
@@ -167,6 +168,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
     correction_refused_ : str or None
         Why all given labels were kept, where the given labels themselves speak against the correction: see the user
         guide. None where it was carried out, and where there was no `cross_fit` with `gamma` above 0 to judge by.
+        Predictions are still those of the networks as trained, or of step 2 on the given labels.
     classes_ : ndarray of shape (n_classes,)
         Distinct labels of y, sorted.
     class_prior_ : ndarray of shape (n_classes,), float64
@@ -299,7 +301,8 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
             Noisy labels of any kind scikit-learn takes, at least two classes.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             At least 0. L_c, L_e and the mean prediction become weighted means over the batch. A row of weight 0
-            trains nothing but gets a label, from an evaluation pass.
+            trains nothing but gets a label, from an evaluation pass. The noise matrix adds weights up, beside prior
+            counts of 1: keep their mean near 1.
         groups : array-like of shape (n_samples,) or None, default=None
             Rows of one group (of one person, document or source, say) stay together in cross-fitting and where rows
             are held out for ``begin="auto"``. None: equal rows stay together, but for those of a Dataset.
@@ -342,7 +345,8 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
                 blocks = self._optimise(run)
                 evidence = self._conclude(run, blocks)
                 if self.retrain_epochs and not log.stopped:
-                    blocks = self._retrain(run, blocks)
+                    evidence = evidence._replace(temperature=1.0)  # that of another network is not known
+                    blocks = self._retrain(run, blocks, evidence)
             keep_for_prediction(blocks.net)
             self.__dict__.update(_fitted_attributes(run, blocks, evidence))
             _warn_of_trouble(self)
@@ -396,7 +400,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         """Whether given labels are evidence beside outputs that have not seen them."""
         return self.gamma > 0 and problem.folds is not None
 
-    def _retrain(self, run: _Run, blocks: _Blocks) -> _Blocks:
+    def _retrain(self, run: _Run, blocks: _Blocks, evidence: Evidence) -> _Blocks:
         """Step 2: a network initialised anew learns the final labels, by L_c alone and at a decaying rate."""
         lr_parameter = "lr" if self.retrain_lr is None else "retrain_lr"
         stage = Stage(
@@ -415,7 +419,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
             for epoch in range(1, self.retrain_epochs + 1):
                 run.log.open_epoch()
                 losses = trainer.run_epoch(epoch, record=False)
-                _close_epoch(run, blocks, losses, step=2, epoch=epoch)
+                _close_epoch(run, blocks, losses, step=2, epoch=epoch, evidence=evidence)
                 if run.log.stopped:
                     break
         return blocks
@@ -681,7 +685,9 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         )
 
 
-def _close_epoch(run: _Run, blocks: _Blocks, losses: Tensor, *, step: int, epoch: int) -> None:
+def _close_epoch(
+    run: _Run, blocks: _Blocks, losses: Tensor, *, step: int, epoch: int, evidence: Evidence = _NO_EVIDENCE
+) -> None:
     """Log an epoch, and let callbacks see the fit as of now."""
     labels = blocks.labels
     stepped = step == 1 and len(labels.changes) > 0
@@ -692,7 +698,7 @@ def _close_epoch(run: _Run, blocks: _Blocks, losses: Tensor, *, step: int, epoch
         L_o=blocks.noise.evidence_loss(),
         changed=len(labels.changes[-1][0]) / len(labels.codes) if stepped else 0.0,
         corrected=labels.share_corrected(),
-        attributes=partial(_fitted_attributes, run, blocks, Evidence(0.0)),
+        attributes=partial(_fitted_attributes, run, blocks, evidence),
     )
 
 
@@ -724,7 +730,7 @@ def _fitted_attributes(run: _Run, blocks: _Blocks, evidence: Evidence) -> dict[s
 def _warn_of_trouble(clf: JointOptimizationClassifier) -> None:
     first = clf.corrected_labels_[0]
     if clf.correction_refused_:
-        text = f"All given labels are kept: {clf.correction_refused_}. See `label_report` for suspects all the same."
+        text = f"All given labels are kept: {clf.correction_refused_}. The network has learned what it took for right."
         warnings.warn(text, CorrectionRefusedWarning, stacklevel=_CALLER_OF_FIT)
     elif (clf.corrected_labels_ == first).all():
         remedy = "Lower `lr`, raise `alpha`, or, with a network of your own, scale X first."

@@ -55,7 +55,7 @@ class NetworkList(Ensemble):
     def forward(self, x: Tensor, trained: Tensor | None = None) -> Tensor:
         """Give the logits of all networks."""
         if trained is None:
-            return torch.stack([network(x) for network in self.networks])
+            return torch.stack([network(x.clone()) for network in self.networks])  # one may work in place
         return torch.stack([_spare_left_out(*pair, x) for pair in zip(self.networks, trained, strict=True)])
 
     def clip_gradients(self, max_norm: float) -> None:
@@ -120,7 +120,7 @@ def _spare_left_out(network: nn.Module, trained: Tensor, x: Tensor) -> Tensor:
     """Run a network on all rows, but on those that it is not trained on in evaluation mode, without gradients."""
     rows, left_out = trained.nonzero().squeeze(1), (~trained).nonzero().squeeze(1)
     if len(rows) < _FEWEST_ROWS or not len(left_out):
-        logits: Tensor = network(x)
+        logits: Tensor = network(x.clone())
         return logits
     logits = network(x[rows])
     network.eval()
@@ -157,6 +157,7 @@ def can_stack(network: nn.Module) -> bool:
 
 def clip_gradients(module: nn.Module, max_norm: float) -> None:
     """Limit the norm of a network's gradient, or that of each network of an ensemble."""
+    module = getattr(module, "_orig_mod", module)  # inside torch.compile's wrapper
     if isinstance(module, Ensemble):
         module.clip_gradients(max_norm)
     else:

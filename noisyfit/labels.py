@@ -97,7 +97,7 @@ class LabelStore:
         keep_first: bool = False,
     ):
         self.given = given
-        self.codes = given.clone()
+        self.codes = self._codes_before = given.clone()
         self.changes: list[tuple[Tensor, Tensor]] = []
         self.n_classes = n_classes
         self._memory: OutputWindow | ExponentialMean
@@ -150,14 +150,13 @@ class LabelStore:
         new = self._rule(proba, self.codes)
         changed = (new != self.codes).nonzero().squeeze(1)
         self.changes.append((changed, new[changed]))
-        self.codes = new
+        self._codes_before, self.codes = self.codes, new
 
     def revise(self, proba: Tensor) -> None:
-        """Make the last step anew, from other distributions."""
-        rows, new = self.changes.pop()
+        """Make the last step anew, from other distributions; `changes` stay those of the training."""
+        self.codes = self._codes_before
         self.step(proba)
-        more_rows, newer = self.changes.pop()
-        self.changes.append((torch.cat([rows, more_rows]), torch.cat([new, newer])))
+        self.changes.pop()
 
     def share_corrected(self) -> float:
         """Share of the samples whose class number is not the given one."""

@@ -272,7 +272,9 @@ class _JointObjective(torch.autograd.Function):
         log_mean = _log_mean_proba(log_proba, sample_weight)
         if log_earlier is not None:
             log_mean = torch.logaddexp(log_earlier + math.log(share_earlier), log_mean + math.log1p(-share_earlier))
-        log_mean = log_mean.nan_to_num(neginf=0.0)  # no row with weight
+        if sample_weight is not None:  # without any weight in this batch the mean stays what it was
+            otherwise = torch.zeros_like(log_mean) if log_earlier is None else log_earlier
+            log_mean = torch.where(sample_weight.sum(dim=-1, keepdim=True) > 0, log_mean, otherwise)
         row_entropy = -(proba * log_proba).sum(dim=-1, keepdim=True)
         divergence = _divergence_from_labels(log_proba, labels, shares)
         imbalance = _divergence_from_prior(log_mean, class_prior)

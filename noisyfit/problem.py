@@ -55,10 +55,12 @@ def check_problem(estimator: Any, X: Any, y: Any, sample_weight: Any, groups: An
     rows = as_rows(X_checked, device, loader_params(estimator.net_params, "iterator_train"), seed)
     units = None if groups is None else _check_groups(groups, codes)
     cross_fits = estimator.cross_fit >= 2
-    folds = _folds(rows, codes, units, estimator.cross_fit, seed) if cross_fits else None
+    # rows without weight are dealt out last, so that each network has its share of the others
+    strata = codes if weight is None else np.where(weight > 0, codes, len(classes))
+    folds = _folds(rows, strata, units, estimator.cross_fit, seed, weight) if cross_fits else None
     held_out = None
     if estimator.begin == "auto" and folds is None:
-        dealt = _folds(rows, codes, units, _HELD_OUT, seed)
+        dealt = _folds(rows, strata, units, _HELD_OUT, seed, weight)
         held_out = None if dealt is None else dealt == 0
     return Problem(
         rows=rows,
@@ -86,14 +88,29 @@ def encode_given(y: Any, classes: NDArray[Any]) -> NDArray[np.int64]:
     return np.searchsorted(classes, y).astype(np.int64)
 
 
-def _folds(rows: Rows, codes: NDArray[np.int64], units: Any, n_folds: int, seed: int) -> Tensor | None:
-    """Deal out the rows, equal ones together; None where they cannot be told apart into two folds."""
+def _folds(
+    rows: Rows, strata: NDArray[np.int64], units: Any, n_folds: int, seed: int, weight: NDArray[Any] | None
+) -> Tensor | None:
+    """Deal out the rows, equal ones together; None where those with weight cannot be dealt into two folds."""
     if units is None:
-        units = rows.fingerprints()
-    if units is None:
-        units = np.arange(len(rows))
-    folds = torch.from_numpy(assign_folds(codes, units, n_folds, np.random.RandomState(seed)))
-    return folds if folds.max() > 0 else None
+        units = _equal_rows(rows, strata, n_folds)
+    folds = assign_folds(strata, units, n_folds, np.random.RandomState(seed))
+    weighted = folds if weight is None else folds[weight > 0]
+    return torch.from_numpy(folds) if len(np.unique(weighted)) > 1 else None
+
+
+def _equal_rows(rows: Rows, strata: NDArray[np.int64], n_folds: int) -> NDArray[Any]:
+    """Number the rows, equal ones alike, but for those that make up more than a fold of their class.
+
+    Left out together, those would leave a network without the class; one label among so many tells it little.
+    """
+    numbers = np.arange(len(rows))
+    fingerprints = rows.fingerprints()
+    if fingerprints is None:
+        return numbers
+    _, units, sizes = np.unique(fingerprints, return_inverse=True, return_counts=True)
+    too_many = sizes[units] > np.bincount(strata)[strata] / n_folds
+    return np.where(too_many & (sizes[units] > 1), len(rows) + numbers, units)
 
 
 def _check_groups(groups: Any, codes: NDArray[np.int64]) -> NDArray[np.int64]:

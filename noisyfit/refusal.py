@@ -49,10 +49,15 @@ def reason_to_refuse(
     str or None
         The reason, a sentence for people.
     """
-    weight = torch.ones(len(given), device=given.device) if sample_weight is None else sample_weight
-    by_frequency = torch.bincount(given, weight, minlength=before.shape[1]).to(before.dtype)[given] / weight.sum()
+    everyone = torch.ones(len(given), device=given.device)
+    weight = everyone if sample_weight is None else sample_weight
+    rows = weight > 0
+    seen_through_noise = noise.log_likelihoods(after).exp().to(before.dtype)[rows]
+    before, given, weight = before[rows], given[rows], weight[rows]
+    class_weights = weight.new_zeros(before.shape[1]).index_add_(0, given, weight)
+    by_frequency = class_weights[given] / weight.sum()
     unseen = torch.lerp(_tempered_at_given(before, given, weight), by_frequency, _FLOOR)
-    corrected = torch.lerp(noise.log_likelihoods(after).exp().to(before.dtype), by_frequency, _FLOOR)
+    corrected = torch.lerp(seen_through_noise, by_frequency, _FLOOR)
     if not _clearly_better(unseen, by_frequency, weight):
         return "the inputs predict the given labels no better than their frequencies do"
     if _clearly_better(unseen, corrected, weight):

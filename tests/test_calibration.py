@@ -68,3 +68,12 @@ def test_temper_keeps_the_order_and_survives_zeros():
     assert torch.isfinite(flat).all()
     assert flat[0, 0] < 0.9
     assert flat[0].argmax() == 0
+
+
+def test_a_sample_finds_the_temperature_and_all_rows_the_matrix(monkeypatch):
+    proba, y = draw(8.0)
+    given = corrupt_labels(y, symmetric_noise(3, 0.3), random_state=0)
+    _, expected = fit(proba, given)
+    monkeypatch.setattr("noisyfit.calibration._LARGEST_SAMPLE", 3 * 300)
+    _, matrix = fit(proba, given)
+    np.testing.assert_allclose(matrix, expected, atol=0.01)

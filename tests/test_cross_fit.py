@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import sklearn
 import torch
+from sklearn.datasets import make_blobs
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -112,16 +113,52 @@ def test_rows_of_weight_0_get_a_label(blobs, cross_fitted):
     assert recovery_accuracy(y_clean, clf.correct(X, spoiled)[0]) > 0.5
 
 
+def test_a_class_of_equal_rows_is_not_left_out_as_a_whole(cross_fitted):
+    X, y = make_blobs(200, n_features=5, centers=3, random_state=0)
+    X[y == 2] = 0  # empty documents, say
+    clf = cross_fitted(max_epochs=40).fit(X, y)
+    assert (clf.corrected_labels_ == y).mean() > 0.97
+    assert clf.score(X, y) > 0.97
+
+
+def test_networks_that_work_in_place(blobs, cross_fitted):
+    class Scaled(nn.Linear):
+        def __init__(self, in_place):
+            super().__init__(5, 3)
+            self.in_place = in_place
+
+        def forward(self, x):
+            return super().forward(x.mul_(0.1) if self.in_place else x * 0.1)
+
+    X, y, _ = blobs
+    fits = [cross_fitted(Scaled, module_params={"in_place": in_place}).fit(X, y) for in_place in (True, False)]
+    np.testing.assert_array_equal(fits[0].predict_proba(X), fits[1].predict_proba(X))
+    np.testing.assert_array_equal(fits[0].soft_labels_, fits[1].soft_labels_)
+
+
+def test_rows_without_weight_leave_each_network_enough(blobs, cross_fitted):
+    X, y, y_clean = blobs
+    groups = np.arange(90) % 2
+    clf = cross_fitted(cross_fit=2, max_epochs=40).fit(X, y, sample_weight=groups, groups=groups)
+    assert clf.score(X, y_clean) > 0.9  # one network: two would leave one of them nothing
+    one = cross_fitted(cross_fit=0, gamma=0.0, begin="auto", max_epochs=3)
+    one.fit(X, y, sample_weight=1 - groups, groups=groups)
+
+
+def test_a_class_without_weight_does_not_refuse(blobs, cross_fitted):
+    X, y, _ = blobs
+    weight = np.ones(90)
+    y = y.copy()
+    y[:5], weight[:5] = 3, 0
+    clf = cross_fitted(max_epochs=40).fit(X, y, sample_weight=weight)
+    assert clf.correction_refused_ is None
+
+
 @pytest.mark.parametrize("n_rows", [2, 3, 5])
 def test_fewer_rows_than_networks(blobs, cross_fitted, n_rows):
     X, _, _ = blobs
     clf = cross_fitted(cross_fit=4).fit(X[:n_rows], np.arange(n_rows) % 2)
     np.testing.assert_allclose(clf.soft_labels_.sum(1), 1, atol=1e-6)
-
-
-def test_equal_rows_only_make_one_network(cross_fitted):
-    clf = cross_fitted().fit(np.ones((6, 5)), [0, 1, 0, 1, 0, 0])
-    assert not hasattr(clf.net_.module_, "n_networks")
 
 
 def test_a_pickle_predicts_and_corrects_the_same(blobs, cross_fitted):

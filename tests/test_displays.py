@@ -24,7 +24,15 @@ def fitted(digits):
     from noisyfit import JointOptimizationClassifier
 
     X, y_noisy, _ = digits
-    params = {"max_epochs": 12, "begin": 6, "margin": 0.0, "module_params": {"hidden": (64,)}}
+    params = {
+        "max_epochs": 12,
+        "begin": 6,
+        "margin": 0.0,
+        "cross_fit": 0,
+        "gamma": 0.0,
+        "lr": 0.2,
+        "module_params": {"hidden": (64,)},
+    }
     return JointOptimizationClassifier(random_state=0, device="cpu", **params).fit(X, y_noisy)
 
 

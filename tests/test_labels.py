@@ -62,7 +62,7 @@ def test_the_given_labels_can_be_trained_on_again():
     assert (store.soft_labels == epochs(1)[0]).all()
 
 
-def test_a_revised_step_replays_to_the_current_labels():
+def test_a_revised_step_leaves_the_changes_of_the_training():
     given = torch.arange(N) % N_CLASSES
     store = LabelStore(given, N_CLASSES, 1)
     for seed in range(2):
@@ -73,9 +73,15 @@ def test_a_revised_step_replays_to_the_current_labels():
     assert (store.soft_labels == epochs(1, 7)[0]).all()
     codes = given.clone()
     for rows, new in store.changes:
-        for row, code in zip(rows, new, strict=True):
-            codes[row] = code
-    assert (codes == store.codes).all()
+        codes[rows] = new
+    assert (codes == epochs(1, 1)[0].argmax(1)).all()  # those of the training
+
+
+def test_a_revised_step_changes_no_more_labels_than_allowed():
+    store = LabelStore(torch.zeros(N, dtype=torch.long), N_CLASSES, 1, label_rule("hard", 2), soft=False)
+    store.step(epochs(1, 0)[0])
+    store.revise(epochs(1, 7)[0])
+    assert (store.codes != 0).sum() == 2
 
 
 def test_labels_stay_as_given_until_the_first_step():
