@@ -381,7 +381,8 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
                 if record:
                     labels.close_epoch()
                 if begin.after(epoch, trainer.unseen_agreement):
-                    trainer.train_on_all()
+                    if not noise.stepped:  # the rows held out until now join in
+                        trainer.train_on_all()
                     labels.step(self._proposed_labels(labels, noise))
                     noise.step(labels.soft_labels)
                     self._update_prior(run.problem.class_prior, noise)

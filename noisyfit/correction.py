@@ -49,7 +49,7 @@ def conclude(
     after = temper(outputs, temperature)
     refused = reason_to_refuse(labels.first_outputs, after, calibrated, labels.given, sample_weight)
     evidence = Evidence(1.0, temperature, refused)
-    labels.revise(evidence.posterior(outputs, calibrated))
+    labels.revise(calibrated.posterior_(after, evidence.weight))
     noise.step(labels.soft_labels)
     if refused:
         labels.train_on_given()

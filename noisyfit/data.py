@@ -96,18 +96,17 @@ class Rows(Dataset[Any]):
 
     def moments(self, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Give the weighted mean and variance over the rows, float64, each of `item_shape`."""
-        n_rows, size = len(self), _block_size(self.item_shape)
-        chunks = [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
-        return self._moments_over(chunks, weight)
+        return self._moments_over(self._blocks(), weight)
+
+    def _blocks(self) -> list[Chunk]:
+        """Give all rows, a few at a time."""
+        return _slices(len(self), _block_size(self.item_shape))
 
     def fingerprints(self) -> NDArray[np.uint64] | None:
         """Give a number for each row, the same for equal rows; None where that would mean reading a Dataset."""
-        n_rows, size = len(self), _block_size(self.item_shape)
-        chunks = [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
         factors = _odd_factors(int(np.prod(self.item_shape)))
-        return np.concatenate(
-            [_as_integers(block.cpu().numpy()).reshape(len(block), -1) @ factors for block in self.batches(chunks)]
-        )
+        blocks = (block.cpu().numpy() for block in self.batches(self._blocks()))
+        return np.concatenate([_as_integers(block).reshape(len(block), -1) @ factors for block in blocks])
 
     def _moments_over(self, chunks: Sequence[Chunk], weight: Tensor | None) -> tuple[Tensor, Tensor]:
         cpu = torch.device("cpu")
@@ -247,10 +246,12 @@ def row_batches(dataset: Any, batch_size: int, **loader_params: Any) -> Iterator
     if not isinstance(dataset, Rows):
         yield from DataLoader(dataset, batch_size=batch_size, generator=torch.Generator(), **loader_params)
         return
-    n_rows = len(dataset)
-    chunks = [slice(start, min(start + batch_size, n_rows)) for start in range(0, n_rows, batch_size)]
-    for batch in dataset.batches(chunks):
+    for batch in dataset.batches(_slices(len(dataset), batch_size)):
         yield batch, None
+
+
+def _slices(n_rows: int, size: int) -> list[Chunk]:
+    return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
 
 
 def looks_channels_last(item_shape: tuple[int, ...]) -> bool:

@@ -60,7 +60,6 @@ class LabelStore:
         Label rule that gives the new class numbers.
     soft : bool, default=True
         Whether the network trains on the averaged outputs (eq. 7) or on one-hot labels of the class numbers.
-
     keep_first : bool, default=False
         Whether to keep the averages that were asked for first.
 
