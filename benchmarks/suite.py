@@ -54,7 +54,7 @@ METHODS = (
     "cleanlab, stopped",
 )
 RUNS = RESULTS / "suite.jsonl"
-PLAIN = {"alpha": 0.0, "beta": 0.0, "gamma": 0.0, "cross_fit": 0, "begin": 1.0, "class_prior": "given", "margin": 0.0}
+PLAIN = {"alpha": 0.0, "beta": 0.0, "cross_fit": 0, "begin": 1.0, "class_prior": "given"}
 IMAGES = {
     "lr": 0.1,
     "optimizer_params": {"momentum": 0.9, "weight_decay": 5e-4},

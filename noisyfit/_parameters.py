@@ -117,9 +117,12 @@ def _check_objective(alpha: Any, beta: Any) -> None:
 
 
 def _check_gamma(gamma: Any, cross_fit: Any) -> None:
-    check_number("gamma", gamma, low=0)
+    if isinstance(gamma, str):
+        check_choice("gamma", gamma, ("auto",), hint="Or pass a weight, 0 for the paper's.")
+    else:
+        check_number("gamma", gamma, low=0, hint="0 is the paper's, 1 takes the given label for full evidence.")
     check_number("cross_fit", cross_fit, low=0, integer=True, hint="0 or 1: one network; 2 and more: that many.")
-    if gamma > 0 and cross_fit < 2:
+    if gamma != "auto" and gamma > 0 and cross_fit < 2:
         warnings.warn(
             f"gamma={gamma:g} with one network: where it has memorised a given label, its output and the label confirm "
             "each other. Set `gamma=0`, or `cross_fit=3`.",

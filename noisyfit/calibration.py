@@ -20,20 +20,27 @@ from .noise import NoiseMatrix
 
 __all__ = ["TEMPERATURES", "Calibration", "calibrate", "temper"]
 
-TEMPERATURES = (0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.45, 1.75, 2.1, 2.5, 3.0, 3.6, 4.3, 5.2)
+TEMPERATURES = (0.25, 0.35, 0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.45, 1.75, 2.1, 2.5, 3.0, 3.6, 4.3, 5.2)
 _FIRST_STEPS, _STEPS = 30, 10  # of T, at the first temperature and at each of the others
 _STANDARD_ERRORS = 2.0
 _LARGEST_SAMPLE = 1 << 21  # outputs (rows times classes) looked at
 
 
 class Calibration(NamedTuple):
-    """A temperature, and the noise matrix that goes with it."""
+    """A temperature, the noise matrix that goes with it, and the share of given labels that both call wrong."""
 
     temperature: float
     noise: NoiseMatrix
+    found_wrong: float
 
 
-def calibrate(proba: Tensor, given: Tensor, sample_weight: Tensor | None, generator: torch.Generator) -> Calibration:
+def calibrate(
+    proba: Tensor,
+    given: Tensor,
+    sample_weight: Tensor | None,
+    generator: torch.Generator,
+    standard_errors: float = _STANDARD_ERRORS,
+) -> Calibration:
     """Find the temperature of outputs that have not seen the given labels.
 
     Parameters
@@ -46,6 +53,8 @@ def calibrate(proba: Tensor, given: Tensor, sample_weight: Tensor | None, genera
         Weights of the rows.
     generator : torch.Generator
         Draws the rows to look at, where there are very many.
+    standard_errors : float, default=2.0
+        How far from the best a temperature may be that is nearer to 1; 0 takes the most likely one.
 
     Returns
     -------
@@ -65,12 +74,11 @@ def calibrate(proba: Tensor, given: Tensor, sample_weight: Tensor | None, genera
             noise.step(noise.posterior_(tempered.clone(), gamma=1.0))
         likelihoods.append(noise.log_likelihoods(tempered))
         matrices.append(noise.matrix)
-    chosen = _nearest_not_clearly_worse(torch.stack(likelihoods), weight)
+    chosen = _nearest_not_clearly_worse(torch.stack(likelihoods), weight, standard_errors)
     temperature, all_rows = TEMPERATURES[chosen], NoiseMatrix(given, n_classes, sample_weight, matrices[chosen])
-    if len(sample) < n_rows:  # T has many more entries to fit than the temperature
-        for _ in range(_STEPS):
-            all_rows.step(all_rows.posterior_(temper(proba, temperature), gamma=1.0))
-    return Calibration(temperature, all_rows)
+    for _ in range(_STEPS if len(sample) < n_rows else 1):  # T has many more entries to fit than the temperature
+        all_rows.step(all_rows.posterior_(temper(proba, temperature), gamma=1.0))
+    return Calibration(temperature, all_rows, all_rows.wrong_share())
 
 
 def temper(proba: Tensor, temperature: float) -> Tensor:
@@ -78,7 +86,7 @@ def temper(proba: Tensor, temperature: float) -> Tensor:
     return (proba.clamp_min(torch.finfo(torch.float32).tiny).log() / temperature).softmax(dim=1)
 
 
-def _nearest_not_clearly_worse(likelihoods: Tensor, weight: Tensor | None) -> int:
+def _nearest_not_clearly_worse(likelihoods: Tensor, weight: Tensor | None, standard_errors: float) -> int:
     """Choose the temperature nearest to 1 whose likelihood is within so many standard errors of the best.
 
     `likelihoods` has shape (n_temperatures, n_samples).
@@ -86,6 +94,6 @@ def _nearest_not_clearly_worse(likelihoods: Tensor, weight: Tensor | None) -> in
     if weight is not None:
         likelihoods = likelihoods * weight
     behind = likelihoods[likelihoods.sum(dim=1).argmax()] - likelihoods
-    allowed = _STANDARD_ERRORS * behind.std(dim=1, correction=0) * math.sqrt(behind.shape[1])
+    allowed = standard_errors * behind.std(dim=1, correction=0) * math.sqrt(behind.shape[1])
     candidates = (behind.sum(dim=1) <= allowed).nonzero().squeeze(1).tolist()
     return min(candidates, key=lambda i: abs(math.log(TEMPERATURES[i])))

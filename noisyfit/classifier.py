@@ -22,7 +22,7 @@ from ._validation import as_random_state
 from .augmentation import as_augmentation
 from .begin import BeginRule
 from .callbacks import CallbackSupportMixin, with_callbacks
-from .correction import Evidence, conclude, keep_within_margin
+from .correction import Evidence, conclude, evidence_weight, keep_within_margin
 from .data import as_rows, check_inputs, is_bytes
 from .devices import use_bfloat16
 from .ensembles import combine_networks
@@ -82,11 +82,12 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         one class.
     beta : float, default=0.4
         Objective. Weight of the prediction entropy L_e (eq. 10), at least 0. Drives labels towards certainty.
-    gamma : float, default=0.5
+    gamma : float or "auto", default="auto"
         Labels. Weight of the given label as evidence, at least 0; 0 is the paper. Above it, labels become
-        proportional to outputs times T[:, given] ** gamma, T the current noise matrix. One network that has memorised
-        a given label confirms itself, so that a value above 0 without `cross_fit` warns. With it, the outputs are
-        calibrated after the last epoch, and the final labels give the evidence its full weight, 1.
+        proportional to outputs times T[:, given] ** gamma, T the current noise matrix. "auto": 1 less the share of
+        labels found wrong so far, but at least 0.5; without `cross_fit` 0. One network that has memorised a given
+        label confirms itself, so that a number above 0 without `cross_fit` warns. With it, the outputs are calibrated
+        after the last epoch, and the final labels give the evidence its full weight, 1.
     class_prior : {"uniform", "given", "estimated"} or array-like of shape (n_classes,), default="estimated"
         Objective. Assumed share of each class, in the order of `classes_`, summing to 1. "given" takes the
         frequencies of the given labels. "uniform" is the paper's: only for classes that are known to be of equal
@@ -115,7 +116,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         of the rows; a row's output is that of the network that left it out, and they predict by the mean of their
         probabilities. Equal rows are left out together, and rows of one group (see `fit`). Small fully connected
         networks are trained in batched matrix products, others in turn.
-    margin : float, default=0.2
+    margin : float, default=0.0
         Labels. A label counts as corrected only where soft[new] - soft[given] exceeds it, in [0, 1]; elsewhere the
         given label is kept in `corrected_labels_`. 0 is the plain argmax. Training does not depend on it.
     max_epochs : int, default=60
@@ -163,11 +164,11 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         `soft_labels_`, except where `margin` or a refusal keeps the given label or `n_relabel` has not let it change
         yet.
     soft_labels_ : ndarray of shape (n_samples, n_classes), float32
-        Mean outputs of the last `window` epochs, weighed by the given labels where `gamma` is above 0; also where
+        Mean outputs of the last `window` epochs, weighed by the given labels unless `gamma` is 0; also where
         training used hard labels. Rows sum to 1.
     correction_refused_ : str or None
         Why all given labels were kept, where the given labels themselves speak against the correction: see the user
-        guide. None where it was carried out, and where there was no `cross_fit` with `gamma` above 0 to judge by.
+        guide. None where it was carried out, and where there was no `cross_fit`, or `gamma` was 0: nothing to judge by.
         Predictions are still those of the networks as trained, or of step 2 on the given labels.
     classes_ : ndarray of shape (n_classes,)
         Distinct labels of y, sorted.
@@ -230,7 +231,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         module_params: dict[str, Any] | None = None,
         alpha: float = 0.8,
         beta: float = 0.4,
-        gamma: float = 0.5,
+        gamma: float | str = "auto",
         class_prior: Any = "estimated",
         prior_momentum: float = 0.0,
         label_update: str = "soft",
@@ -238,7 +239,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         begin: int | float | str = "auto",
         window: int | float = 10,
         cross_fit: int = 3,
-        margin: float = 0.2,
+        margin: float = 0.0,
         max_epochs: int = 60,
         lr: float = 0.5,
         batch_size: int | str = "auto",
@@ -383,7 +384,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
                 if begin.after(epoch, trainer.unseen_agreement):
                     if not noise.stepped:  # the rows held out until now join in
                         trainer.train_on_all()
-                    labels.step(self._proposed_labels(labels, noise))
+                    labels.step(self._proposed_labels(problem, labels, noise))
                     noise.step(labels.soft_labels)
                     self._update_prior(run.problem.class_prior, noise)
                 _close_epoch(run, blocks, losses, step=1, epoch=epoch)
@@ -394,12 +395,12 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
     def _conclude(self, run: _Run, blocks: _Blocks) -> Evidence:
         """Weigh the evidence once more where outputs can be calibrated: those of networks that had not seen it."""
         if not (self._weighs_unseen(run.problem) and blocks.noise.stepped):
-            return Evidence(self.gamma)
+            return Evidence(evidence_weight(self.gamma, run.problem.folds, blocks.noise))
         return conclude(blocks.labels, blocks.noise, run.problem.sample_weight, run.generator)
 
     def _weighs_unseen(self, problem: Problem) -> bool:
         """Whether given labels are evidence beside outputs that have not seen them."""
-        return self.gamma > 0 and problem.folds is not None
+        return self.gamma != 0 and problem.folds is not None
 
     def _retrain(self, run: _Run, blocks: _Blocks, evidence: Evidence) -> _Blocks:
         """Step 2: a network initialised anew learns the final labels, by L_c alone and at a decaying rate."""
@@ -571,7 +572,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         corrected_labels : ndarray of shape (n_samples,)
             Labels from `classes_`, by the rules of `corrected_labels_`: `margin` and a refusal keep given labels.
         soft_labels : ndarray of shape (n_samples, n_classes), float32
-            The network's probabilities, weighed by the given labels where `gamma` is above 0. Rows sum to 1.
+            The network's probabilities, weighed by the given labels unless `gamma` is 0. Rows sum to 1.
 
         Raises
         ------
@@ -640,14 +641,13 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         tags.input_tags.three_d_array = True
         return tags
 
-    def _proposed_labels(self, labels: LabelStore, noise: NoiseMatrix) -> Tensor:
-        """Give the averaged outputs (eq. 7), weighed by the given labels where `gamma` is above 0."""
+    def _proposed_labels(self, problem: Problem, labels: LabelStore, noise: NoiseMatrix) -> Tensor:
+        """Give the averaged outputs (eq. 7), weighed by the given labels where `gamma` says so."""
         outputs = labels.average_outputs()
-        if self.gamma == 0:
-            return outputs
         if not noise.stepped:  # the T of labels as given is the identity, which would keep them all
             noise.step(outputs)
-        return noise.posterior_(outputs, self.gamma)
+        weight = evidence_weight(self.gamma, problem.folds, noise)
+        return noise.posterior_(outputs, weight) if weight else outputs
 
     def _update_prior(self, class_prior: Tensor, noise: NoiseMatrix) -> None:
         if isinstance(self.class_prior, str) and self.class_prior == "estimated":

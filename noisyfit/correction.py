@@ -14,25 +14,44 @@ from .labels import LabelStore
 from .noise import NoiseMatrix
 from .refusal import reason_to_refuse
 
-__all__ = ["Evidence", "conclude", "keep_within_margin"]
+__all__ = ["Evidence", "conclude", "evidence_weight", "keep_within_margin"]
+
+_LEAST_WEIGHT = 0.5  # while training
+_UNUSUAL = 0.02  # share of rows that may look like another class although their labels are right, at least
+_UNUSUAL_MISSES = 1 / 3  # the same, as a share of the rows whose class the outputs miss
+_MOST_DOUBT = 0.99  # below 1, so that the order of the suspects is kept
 
 
 class Evidence(NamedTuple):
     """How outputs become labels for rows that the network has not seen.
 
     `weight` is that of the given label, 0 for none; the outputs are tempered before it is taken into account.
-    `refused` says why no label should be changed.
+    `doubt` is the share of the labels found wrong that are right all the same. `refused` says why no label should be
+    changed.
     """
 
     weight: float
     temperature: float = 1.0
+    doubt: float = 0.0
     refused: str | None = None
 
     def posterior(self, proba: Tensor, noise: NoiseMatrix) -> Tensor:
         """Weigh outputs (n_samples, n_classes) by the given labels that `noise` knows."""
         if self.weight == 0:
             return proba
-        return noise.posterior_(temper(proba, self.temperature), self.weight)
+        posterior = noise.posterior_(temper(proba, self.temperature), self.weight)
+        return noise.mix_in_given_(posterior, self.doubt)
+
+
+def evidence_weight(gamma: float | str, folds: Tensor | None, noise: NoiseMatrix) -> float:
+    """Give the weight of the given labels in the next update, which `gamma` says or leaves to be found.
+
+    Labels that are mostly right teach networks what they may keep; where many are wrong, what other networks have
+    learned from a given label comes back as an output that confirms it.
+    """
+    if not isinstance(gamma, str):
+        return gamma
+    return 0.0 if folds is None else max(_LEAST_WEIGHT, 1.0 - noise.wrong_share())
 
 
 def conclude(
@@ -42,18 +61,44 @@ def conclude(
 
     While training the evidence may be given less weight than it has, because what other networks have learned from a
     given label finds its way back into its row's output. Here it has full weight.
+
     """
     outputs = labels.average_outputs()
-    temperature, calibrated = calibrate(outputs, labels.given, sample_weight, generator)
+    temperature, calibrated, _ = calibrate(outputs, labels.given, sample_weight, generator)
     assert labels.first_outputs is not None
     after = temper(outputs, temperature)
     refused = reason_to_refuse(labels.first_outputs, after, calibrated, labels.given, sample_weight)
-    evidence = Evidence(1.0, temperature, refused)
-    labels.revise(calibrated.posterior_(after, evidence.weight))
+    unseen = calibrate(labels.first_outputs, labels.given, sample_weight, generator, standard_errors=0.0)
+    missed = _weighted_mean(1.0 - after.amax(dim=1), sample_weight)
+    evidence = Evidence(1.0, temperature, _doubt(unseen.found_wrong, missed), refused)
+    labels.revise(noise.mix_in_given_(calibrated.posterior_(after, evidence.weight), evidence.doubt))
     noise.step(labels.soft_labels)
     if refused:
         labels.train_on_given()
     return evidence
+
+
+def _doubt(found_wrong: float, missed: float) -> float:
+    """Give the share of the labels found wrong that is taken to be right all the same.
+
+    In any data some rows look like another class although their label is right, the more, the worse outputs know the
+    classes; nothing in the outputs tells these rows from wrong labels. Where no more labels are found wrong than there
+    may be such rows, all are given back; where many more, hardly any: as in the estimate of James and Stein, which is
+    shrunk towards nothing by the squared ratio of what there may be by chance to what there is.
+
+    Parameters
+    ----------
+    found_wrong : float
+        Share of the labels that contradict outputs as they were before any label was changed.
+    missed : float
+        Expected share of rows whose class the final outputs miss.
+    """
+    unusual = max(_UNUSUAL, _UNUSUAL_MISSES * missed)
+    return min(_MOST_DOUBT, (unusual / max(found_wrong, 1e-9)) ** 2)
+
+
+def _weighted_mean(values: Tensor, weight: Tensor | None) -> float:
+    return float(values.mean() if weight is None else (values * weight).sum() / weight.sum())
 
 
 def keep_within_margin(

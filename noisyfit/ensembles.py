@@ -117,16 +117,14 @@ class StackedLinear(nn.Module):
 
 
 def _spare_left_out(network: nn.Module, trained: Tensor, x: Tensor) -> Tensor:
-    """Run a network on all rows, but on those that it is not trained on in evaluation mode, without gradients."""
+    """Run a network on all rows, but on those that it is not trained on without gradients."""
     rows, left_out = trained.nonzero().squeeze(1), (~trained).nonzero().squeeze(1)
-    if len(rows) < _FEWEST_ROWS or not len(left_out):
+    if min(len(rows), len(left_out)) < _FEWEST_ROWS:
         logits: Tensor = network(x.clone())
         return logits
     logits = network(x[rows])
-    network.eval()
     with torch.no_grad():
         others = network(x[left_out])
-    network.train()
     both = torch.cat([logits, others.to(logits.dtype)])
     return both[torch.cat([rows, left_out]).argsort()]
 

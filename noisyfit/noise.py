@@ -315,6 +315,10 @@ class NoiseMatrix:
         """Give the (weighted) mean of the labels of the last step, float64 of shape (n_classes,)."""
         return self._counts.sum(dim=1) / self._total
 
+    def wrong_share(self) -> float:
+        """Give the (weighted) share of given labels that the labels of the last step call wrong."""
+        return 1.0 - float(self._counts.diagonal().sum()) / self._total
+
     def posterior_(self, proba: Tensor, gamma: float) -> Tensor:
         r"""Weigh outputs by the given labels, in place.
 
@@ -340,6 +344,13 @@ class NoiseMatrix:
             rows = slice(start, start + _BLOCK)
             proba[rows] = (proba[rows].log() + log_evidence[self._given[rows]]).softmax(dim=1)
         return proba
+
+    def mix_in_given_(self, soft_labels: Tensor, share: float) -> Tensor:
+        """Move a share of each row's label (n_samples, n_classes) to its given class, in place."""
+        if share > 0:
+            soft_labels.mul_(1.0 - share)
+            soft_labels[torch.arange(len(soft_labels), device=soft_labels.device), self._given] += share
+        return soft_labels
 
     def log_likelihoods(self, proba: Tensor) -> Tensor:
         """Give log sum_j s_ij T_j,given(i) of each row, shape (n_samples,)."""

@@ -1,11 +1,11 @@
 """Knowing when not to correct, from the given labels alone.
 
-Three explanations of the given labels compete, each judged by the likelihood it gives them: their frequencies; what the
-networks said of rows they had not seen, before any label was changed; and the corrected labels, seen through the noise
-matrix. Correction is refused where the second is no better than the first (nothing can be learned), where the third is
-worse than the second (the labels have drifted away), or where the second has something to say beside the third: given
-labels that follow the inputs within a class were not confused by class, and errors that follow the inputs cannot be
-told from truth.
+What the networks said of rows they had not seen, before any label was changed, must agree better with the given labels
+than with the same labels shuffled; otherwise there is nothing to be learned. Then two explanations of the given labels
+compete, each judged by the likelihood it gives them: these first outputs; and the corrected labels, seen through the
+noise matrix. Correction is refused where the second is worse than the first (the labels have drifted away), or where
+the first has something to say beside the second: given labels that follow the inputs within a class were not confused
+by class, and errors that follow the inputs cannot be told from truth.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from .noise import NoiseMatrix
 __all__ = ["reason_to_refuse"]
 
 _STANDARD_ERRORS = 2.0
+_STANDARD_ERRORS_OF_CHANCE = 3.0  # random labels pass one time in 700
 _SMALLEST_SHARE = 0.1  # of labels better explained by the inputs alone that matters
 _SMALLEST_GAIN = 1e-3  # in nats a row: with very many rows anything is beyond chance
 _FLOOR = 1e-3  # share of the frequencies in every explanation, against probabilities of 0
@@ -56,10 +57,10 @@ def reason_to_refuse(
     before, given, weight = before[rows], given[rows], weight[rows]
     class_weights = weight.new_zeros(before.shape[1]).index_add_(0, given, weight)
     by_frequency = class_weights[given] / weight.sum()
+    if not _agrees_beyond_chance(before, given, weight):
+        return "on unseen rows the networks agree with the given labels no better than by chance"
     unseen = torch.lerp(_tempered_at_given(before, given, weight), by_frequency, _FLOOR)
     corrected = torch.lerp(seen_through_noise, by_frequency, _FLOOR)
-    if not _clearly_better(unseen, by_frequency, weight):
-        return "the inputs predict the given labels no better than their frequencies do"
     if _clearly_better(unseen, corrected, weight):
         return (
             "seen through the noise matrix, the corrected labels explain the given ones worse than the network did "
@@ -72,6 +73,15 @@ def reason_to_refuse(
             "cannot be told from unusual ones"
         )
     return None
+
+
+def _agrees_beyond_chance(proba: Tensor, given: Tensor, weight: Tensor) -> bool:
+    """Whether outputs at the given classes are higher than if these were shuffled, by a permutation test."""
+    shares = torch.zeros(proba.shape[1], device=proba.device).index_add_(0, given, weight) / weight.sum()
+    expected = proba @ shares
+    variance = (proba**2 @ shares - expected**2).clamp_min(0.0)
+    ahead = weight * (proba.gather(1, given.unsqueeze(1)).squeeze(1) - expected)
+    return bool(ahead.sum() > _STANDARD_ERRORS_OF_CHANCE * (weight**2 * variance).sum().sqrt())
 
 
 def _tempered_at_given(proba: Tensor, given: Tensor, weight: Tensor) -> Tensor:

@@ -20,8 +20,25 @@ def draw(spread, seed=0, n_classes=3):
 
 
 def fit(proba, given, weight=None):
-    temperature, noise = calibrate(proba, torch.from_numpy(given), weight, torch.Generator().manual_seed(0))
+    temperature, noise, _ = calibrate(proba, torch.from_numpy(given), weight, torch.Generator().manual_seed(0))
     return temperature, noise.matrix.numpy()
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.2, 0.4])
+def test_the_share_of_wrong_labels(rate):
+    proba, y = draw(8.0)
+    given = corrupt_labels(y, symmetric_noise(3, rate), random_state=0)
+    found = calibrate(proba, torch.from_numpy(given), None, torch.Generator().manual_seed(0)).found_wrong
+    assert found == pytest.approx((given != y).mean(), abs=0.02)
+
+
+def test_the_most_likely_temperature_or_the_one_nearest_to_1_that_will_do():
+    proba, y = draw(3.0)
+    given, generator = torch.from_numpy(y[:100]), torch.Generator().manual_seed(0)
+    proba = temper(proba[:100], 1 / 1.6)
+    likely = calibrate(proba, given, None, generator, standard_errors=0.0).temperature
+    will_do = calibrate(proba, given, None, generator, standard_errors=2.0).temperature
+    assert 1.0 <= will_do < likely
 
 
 @pytest.mark.parametrize("seed", range(3))

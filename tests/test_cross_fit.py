@@ -204,10 +204,11 @@ def test_final_labels_are_the_posterior_of_tempered_outputs(blobs, cross_fitted)
 def test_new_rows_are_corrected_by_bayes_rule(blobs, cross_fitted):
     X, y, _ = blobs
     clf = cross_fitted().fit(X[:60], y[:60])
-    temperature = clf._evidence_.temperature
-    tempered = clf.predict_proba(X[60:]).astype(np.float64) ** (1 / temperature)
+    evidence = clf._evidence_
+    tempered = clf.predict_proba(X[60:]).astype(np.float64) ** (1 / evidence.temperature)
     expected = tempered * clf.transition_matrix_[:, y[60:]].T
     expected /= expected.sum(axis=1, keepdims=True)
+    expected = (1 - evidence.doubt) * expected + evidence.doubt * np.eye(3)[y[60:]]
     corrected, soft = clf.correct(X[60:], y[60:])
     np.testing.assert_allclose(soft, expected, atol=1e-5)
     np.testing.assert_array_equal(corrected, expected.argmax(axis=1))

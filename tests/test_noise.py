@@ -134,6 +134,19 @@ def test_step_recovers_a_matrix_from_true_labels():
     np.testing.assert_allclose(noise.matrix, MATRICES["asymmetric"], atol=0.025)
 
 
+def test_the_share_of_given_labels_that_are_called_wrong():
+    noise = NoiseMatrix(torch.tensor([0, 1, 1]), 2, torch.tensor([1.0, 1.0, 2.0]))
+    assert noise.wrong_share() == 0
+    noise.step(torch.tensor([[0.5, 0.5], [0.0, 1.0], [0.75, 0.25]]))
+    assert noise.wrong_share() == pytest.approx((0.5 + 2 * 0.75) / 4)
+
+
+def test_part_of_a_label_can_be_moved_to_the_given_class():
+    soft = torch.tensor([[0.2, 0.8], [0.2, 0.8]])
+    mixed = NoiseMatrix(torch.tensor([0, 1]), 2).mix_in_given_(soft, 0.25)
+    torch.testing.assert_close(mixed, torch.tensor([[0.4, 0.6], [0.15, 0.85]]))
+
+
 # the three blocks together
 
 

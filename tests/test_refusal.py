@@ -43,7 +43,15 @@ def test_noise_by_class_is_corrected(seed, rate):
 def test_labels_that_the_inputs_say_nothing_about(seed):
     proba, _ = draw(1.0, seed)
     given = np.random.RandomState(seed + 50).choice(N_CLASSES, N, p=[0.7, 0.1, 0.1, 0.1])
-    assert "no better than their frequencies" in reason(proba, proba, given, symmetric_noise(N_CLASSES, 0.4))
+    assert "no better than by chance" in reason(proba, proba, given, symmetric_noise(N_CLASSES, 0.4))
+
+
+def test_few_rows_with_much_noise_are_more_than_chance():
+    """Where outputs are too sure of themselves their likelihood is below that of the frequencies."""
+    proba, y = draw(6.0)
+    matrix = symmetric_noise(N_CLASSES, 0.65)
+    given = corrupt_labels(y, matrix, random_state=0)
+    assert reason(proba[:600], proba[:600], given[:600], matrix) is None
 
 
 def test_labels_that_have_drifted_away():
@@ -85,9 +93,9 @@ def test_random_labels_are_kept_with_a_warning(imbalance):
     rng = np.random.RandomState(0)
     X, y = rng.randn(500, 8), np.array(["a", "b", "c"])[rng.randint(3, size=500)]
     y = np.where(rng.rand(500) < imbalance, "a", y) if imbalance else y
-    with pytest.warns(CorrectionRefusedWarning, match="All given labels are kept: the inputs predict .* no better"):
+    with pytest.warns(CorrectionRefusedWarning, match="All given labels are kept: .* no better than by chance"):
         clf = fit(X, y)
-    assert "no better than their frequencies" in clf.correction_refused_
+    assert "no better than by chance" in clf.correction_refused_
     np.testing.assert_array_equal(clf.corrected_labels_, y)
     report = clf.label_report()
     assert not report["is_label_issue"].any()

@@ -1,0 +1,68 @@
+"""What becomes of the labels when training has ended."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from noisyfit.correction import conclude, evidence_weight
+from noisyfit.labels import LabelStore, label_rule
+from noisyfit.noise import NoiseMatrix, corrupt_labels, symmetric_noise
+
+N, N_CLASSES = 2000, 4
+
+
+def concluded(given, proba):
+    """Conclude from outputs that did not change while training."""
+    given = torch.from_numpy(given)
+    labels = LabelStore(given, N_CLASSES, 1, label_rule("soft", None), soft=True, keep_first=True)
+    labels.record(torch.arange(N), proba)
+    labels.close_epoch()
+    labels.step(labels.average_outputs())
+    noise = NoiseMatrix(given, N_CLASSES)
+    evidence = conclude(labels, noise, None, torch.Generator().manual_seed(0))
+    return evidence, labels, noise
+
+
+def outputs_that_miss(y, share, seed=0):
+    """Sure outputs, a share of them for another class."""
+    rng = np.random.RandomState(seed)
+    said = np.where(rng.rand(N) < share, (y + rng.randint(1, N_CLASSES, N)) % N_CLASSES, y)
+    return 0.992 * torch.eye(N_CLASSES)[said] + 0.002
+
+
+Y = np.random.RandomState(1).randint(N_CLASSES, size=N)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.005, 0.015])
+def test_a_few_unusual_rows_are_no_wrong_labels(share):
+    evidence, labels, noise = concluded(Y, outputs_that_miss(Y, share))
+    np.testing.assert_array_equal(labels.soft_labels.argmax(dim=1), Y)
+    assert evidence.doubt > 0.9
+    assert noise.wrong_share() < 0.002
+    quality = labels.soft_labels[torch.arange(N), torch.from_numpy(Y)]
+    unusual = outputs_that_miss(Y, share).argmax(dim=1) != torch.from_numpy(Y)
+    assert not unusual.any() or quality[unusual].max() < quality[~unusual].min()  # still the first to look at
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.2, 0.4])
+def test_many_contradictions_are_wrong_labels(rate):
+    given = corrupt_labels(Y, symmetric_noise(N_CLASSES, rate), random_state=0)
+    evidence, labels, noise = concluded(given, outputs_that_miss(Y, 0.005))
+    assert evidence.refused is None
+    assert evidence.doubt < 0.25
+    assert (labels.soft_labels.argmax(dim=1).numpy() == Y).mean() > 0.99
+    assert noise.wrong_share() == pytest.approx((given != Y).mean(), abs=0.03)
+
+
+def test_the_weight_of_given_labels():
+    noise, folds = NoiseMatrix(torch.arange(10) % 2, 2), torch.arange(10) % 3
+    assert evidence_weight("auto", folds, noise) == 1.0
+    called_wrong = torch.eye(2)[torch.tensor([1, 1, 1, 1, 0, 1, 0, 1, 0, 1])]
+    noise.step(called_wrong)  # two of ten
+    assert evidence_weight("auto", folds, noise) == pytest.approx(1.0 - noise.wrong_share())
+    noise.step(1 - torch.eye(2)[torch.arange(10) % 2])  # all of them
+    assert evidence_weight("auto", folds, noise) == 0.5
+    assert evidence_weight("auto", None, noise) == 0.0  # one network confirms itself
+    assert evidence_weight(0.3, folds, noise) == evidence_weight(0.3, None, noise) == 0.3
