@@ -17,7 +17,7 @@ from .refusal import reason_to_refuse
 __all__ = ["Evidence", "conclude", "evidence_weight", "keep_within_margin"]
 
 _LEAST_WEIGHT = 0.5  # while training
-_UNUSUAL = 0.02  # share of rows that may look like another class although their labels are right, at least
+_UNUSUAL = 0.01  # share of rows that may look like another class although their labels are right, at least
 _UNUSUAL_MISSES = 1 / 3  # the same, as a share of the rows whose class the outputs miss
 _MOST_DOUBT = 0.99  # below 1, so that the order of the suspects is kept
 

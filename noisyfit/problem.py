@@ -116,7 +116,7 @@ def _equal_rows(rows: Rows, strata: NDArray[np.int64], n_folds: int) -> NDArray[
 def _check_groups(groups: Any, codes: NDArray[np.int64]) -> NDArray[np.int64]:
     groups = column_or_1d(groups)
     check_consistent_length(groups, codes)
-    distinct, numbers = np.unique(groups, return_inverse=True)
+    numbers, distinct = pd.factorize(groups, use_na_sentinel=False)  # of any kinds, also mixed
     if len(distinct) < 2:
         raise ValueError(f"`groups` must hold at least 2 groups, got one only, {distinct.tolist()[0]!r}. Leave it out.")
     return numbers
