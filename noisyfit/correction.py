@@ -64,13 +64,13 @@ def conclude(
 
     """
     outputs = labels.average_outputs()
-    temperature, calibrated, _ = calibrate(outputs, labels.given, sample_weight, generator)
+    temperature, calibrated, found_wrong = calibrate(outputs, labels.given, sample_weight, generator)
     assert labels.first_outputs is not None
     after = temper(outputs, temperature)
     refused = reason_to_refuse(labels.first_outputs, after, calibrated, labels.given, sample_weight)
     unseen = calibrate(labels.first_outputs, labels.given, sample_weight, generator, standard_errors=0.0)
     missed = _weighted_mean(1.0 - after.amax(dim=1), sample_weight)
-    evidence = Evidence(1.0, temperature, _doubt(unseen.found_wrong, missed), refused)
+    evidence = Evidence(1.0, temperature, _doubt(unseen.found_wrong, found_wrong, missed), refused)
     labels.revise(noise.mix_in_given_(calibrated.posterior_(after, evidence.weight), evidence.doubt))
     noise.step(labels.soft_labels)
     if refused:
@@ -78,23 +78,27 @@ def conclude(
     return evidence
 
 
-def _doubt(found_wrong: float, missed: float) -> float:
+def _doubt(found_at_first: float, found_in_the_end: float, missed: float) -> float:
     """Give the share of the labels found wrong that is taken to be right all the same.
 
     In any data some rows look like another class although their label is right, the more, the worse outputs know the
     classes; nothing in the outputs tells these rows from wrong labels. Where no more labels are found wrong than there
     may be such rows, all are given back; where many more, hardly any: as in the estimate of James and Stein, which is
-    shrunk towards nothing by the squared ratio of what there may be by chance to what there is.
+    shrunk towards nothing by the squared ratio of what there may be by chance to what there is. Both counts of what is
+    found can mislead: the first where networks take labels that flip from class to class for overlap, the last where
+    labels have drifted; their product seldom does.
 
     Parameters
     ----------
-    found_wrong : float
+    found_at_first : float
         Share of the labels that contradict outputs as they were before any label was changed.
+    found_in_the_end : float
+        Share of the labels that contradict the final outputs.
     missed : float
         Expected share of rows whose class the final outputs miss.
     """
     unusual = max(_UNUSUAL, _UNUSUAL_MISSES * missed)
-    return min(_MOST_DOUBT, (unusual / max(found_wrong, 1e-9)) ** 2)
+    return min(_MOST_DOUBT, unusual**2 / max(found_at_first * found_in_the_end, 1e-9))
 
 
 def _weighted_mean(values: Tensor, weight: Tensor | None) -> float:
