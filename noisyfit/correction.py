@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -17,8 +18,8 @@ from .refusal import reason_to_refuse
 __all__ = ["Evidence", "conclude", "evidence_weight", "keep_within_margin"]
 
 _LEAST_WEIGHT = 0.5  # while training
-_UNUSUAL = 0.01  # share of rows that may look like another class although their labels are right, at least
-_UNUSUAL_MISSES = 1 / 3  # the same, as a share of the rows whose class the outputs miss
+_UNUSUAL = 0.015  # share of rows that may look like another class although their labels are right, at least
+_UNUSUAL_MISSES = 0.4  # the same, as a share of the rows whose class the outputs miss
 _MOST_DOUBT = 0.99  # below 1, so that the order of the suspects is kept
 
 
@@ -83,10 +84,9 @@ def _doubt(found_at_first: float, found_in_the_end: float, missed: float) -> flo
 
     In any data some rows look like another class although their label is right, the more, the worse outputs know the
     classes; nothing in the outputs tells these rows from wrong labels. Where no more labels are found wrong than there
-    may be such rows, all are given back; where many more, hardly any: as in the estimate of James and Stein, which is
-    shrunk towards nothing by the squared ratio of what there may be by chance to what there is. Both counts of what is
-    found can mislead: the first where networks take labels that flip from class to class for overlap, the last where
-    labels have drifted; their product seldom does.
+    may be such rows, all are given back; where many more, hardly any: the ratio of both, to the third power. Both counts
+    of what is found can mislead: the first where networks take labels that flip from class to class for overlap, the
+    last where labels have drifted; their product seldom does.
 
     Parameters
     ----------
@@ -98,7 +98,8 @@ def _doubt(found_at_first: float, found_in_the_end: float, missed: float) -> flo
         Expected share of rows whose class the final outputs miss.
     """
     unusual = max(_UNUSUAL, _UNUSUAL_MISSES * missed)
-    return min(_MOST_DOUBT, unusual**2 / max(found_at_first * found_in_the_end, 1e-9))
+    found = max(math.sqrt(found_at_first * found_in_the_end), 1e-9)
+    return min(_MOST_DOUBT, (unusual / found) ** 3)
 
 
 def _weighted_mean(values: Tensor, weight: Tensor | None) -> float:
