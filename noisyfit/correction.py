@@ -84,9 +84,9 @@ def _doubt(found_at_first: float, found_in_the_end: float, missed: float) -> flo
 
     In any data some rows look like another class although their label is right, the more, the worse outputs know the
     classes; nothing in the outputs tells these rows from wrong labels. Where no more labels are found wrong than there
-    may be such rows, all are given back; where many more, hardly any: the ratio of both, to the third power. Both counts
-    of what is found can mislead: the first where networks take labels that flip from class to class for overlap, the
-    last where labels have drifted; their product seldom does.
+    may be such rows, all are given back; where many more, hardly any: the ratio of both, to the third power. Both
+    counts of what is found can mislead: the first where networks take labels that flip from class to class for overlap,
+    the last where labels have drifted; their product seldom does.
 
     Parameters
     ----------
