@@ -103,6 +103,18 @@ def test_other_networks_are_trained_in_turn(make):
     assert ensemble(torch.randn(6, 4)).shape == (2, 6, 4)
 
 
+def test_left_out_rows_are_run_as_in_training_but_without_gradients():
+    network = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    x, trained = torch.randn(9, 4), torch.arange(9) % 3 > 0
+    logits = NetworkList([copy.deepcopy(network)])(x, trained.unsqueeze(0))[0]
+    torch.testing.assert_close(logits[~trained], network(x[~trained]))  # normalised by their own statistics
+    torch.testing.assert_close(logits[trained], network(x[trained]))
+    ensemble = NetworkList([network])
+    for rows, learn in [(~trained, False), (trained, True)]:
+        ensemble(x, trained.unsqueeze(0))[0][rows].square().sum().backward()
+        assert any(weight.grad.any() for weight in network.parameters()) == learn
+
+
 def test_an_optimizer_that_looks_at_whole_matrices_gets_them():
     class Muonlike(torch.optim.SGD):
         pass
