@@ -317,7 +317,7 @@ class NoiseMatrix:
 
     def wrong_share(self) -> float:
         """Give the (weighted) share of given labels that the labels of the last step call wrong."""
-        return 1.0 - float(self._counts.diagonal().sum()) / self._total
+        return max(0.0, 1.0 - float(self._counts.diagonal().sum()) / self._total)  # rounding may leave it just below
 
     def posterior_(self, proba: Tensor, gamma: float) -> Tensor:
         r"""Weigh outputs by the given labels, in place.
