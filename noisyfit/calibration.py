@@ -27,11 +27,10 @@ _LARGEST_SAMPLE = 1 << 21  # outputs (rows times classes) looked at
 
 
 class Calibration(NamedTuple):
-    """A temperature, the noise matrix that goes with it, and the share of given labels that both call wrong."""
+    """A temperature, and the noise matrix that goes with it."""
 
     temperature: float
     noise: NoiseMatrix
-    found_wrong: float
 
 
 def calibrate(
@@ -78,7 +77,7 @@ def calibrate(
     temperature, all_rows = TEMPERATURES[chosen], NoiseMatrix(given, n_classes, sample_weight, matrices[chosen])
     for _ in range(_STEPS if len(sample) < n_rows else 1):  # T has many more entries to fit than the temperature
         all_rows.step(all_rows.posterior_(temper(proba, temperature), gamma=1.0))
-    return Calibration(temperature, all_rows, all_rows.wrong_share())
+    return Calibration(temperature, all_rows)
 
 
 def temper(proba: Tensor, temperature: float) -> Tensor:

@@ -65,13 +65,14 @@ def conclude(
 
     """
     outputs = labels.average_outputs()
-    temperature, calibrated, found_wrong = calibrate(outputs, labels.given, sample_weight, generator)
+    temperature, calibrated = calibrate(outputs, labels.given, sample_weight, generator)
     assert labels.first_outputs is not None
     after = temper(outputs, temperature)
     refused = reason_to_refuse(labels.first_outputs, after, calibrated, labels.given, sample_weight)
     unseen = calibrate(labels.first_outputs, labels.given, sample_weight, generator, standard_errors=0.0)
     missed = _weighted_mean(1.0 - after.amax(dim=1), sample_weight)
-    evidence = Evidence(1.0, temperature, _doubt(unseen.found_wrong, found_wrong, missed), refused)
+    doubt = _doubt(unseen.noise.wrong_share(), calibrated.wrong_share(), missed)
+    evidence = Evidence(1.0, temperature, doubt, refused)
     labels.revise(noise.mix_in_given_(calibrated.posterior_(after, evidence.weight), evidence.doubt))
     noise.step(labels.soft_labels)
     if refused:

@@ -20,7 +20,7 @@ def draw(spread, seed=0, n_classes=3):
 
 
 def fit(proba, given, weight=None):
-    temperature, noise, _ = calibrate(proba, torch.from_numpy(given), weight, torch.Generator().manual_seed(0))
+    temperature, noise = calibrate(proba, torch.from_numpy(given), weight, torch.Generator().manual_seed(0))
     return temperature, noise.matrix.numpy()
 
 
@@ -28,7 +28,7 @@ def fit(proba, given, weight=None):
 def test_the_share_of_wrong_labels(rate):
     proba, y = draw(8.0)
     given = corrupt_labels(y, symmetric_noise(3, rate), random_state=0)
-    found = calibrate(proba, torch.from_numpy(given), None, torch.Generator().manual_seed(0)).found_wrong
+    found = calibrate(proba, torch.from_numpy(given), None, torch.Generator().manual_seed(0)).noise.wrong_share()
     assert found == pytest.approx((given != y).mean(), abs=0.02)
 
 

@@ -114,6 +114,16 @@ def test_overlapping_classes_without_noise_stay_as_they_are(n_classes):
     assert (clf.corrected_labels_ != y).mean() < 0.03
 
 
+def test_few_wrong_labels_are_found():
+    X, y = load_digits(return_X_y=True)
+    wrong = np.random.RandomState(0).choice(len(y), 36, replace=False)  # 2 %
+    y_noisy = y.copy()
+    y_noisy[wrong] = (y[wrong] + 1) % 10
+    clf = fit(X, y_noisy)
+    assert (clf.corrected_labels_[wrong] == y[wrong]).mean() > 0.9
+    assert (clf.corrected_labels_ != y).mean() < 0.01
+
+
 def test_clean_labels_stay_as_they_are():
     X, y = load_digits(return_X_y=True)
     clf = fit(X, y)
