@@ -13,6 +13,7 @@ from skorch.callbacks import BatchScoring, EarlyStopping, EpochScoring
 
 from ._validation import check_choice, check_distribution, check_number, check_share
 from .exceptions import LabelCollapseWarning
+from .storage import PLACES
 
 __all__ = ["check_parameters", "loader_params", "resolve_batch_size", "resolve_class_prior"]
 
@@ -67,6 +68,7 @@ def check_parameters(params: dict[str, Any]) -> None:
     if "lr" in (params["optimizer_params"] or {}):
         raise ValueError("`optimizer_params` must not set 'lr'. Use the parameters lr and retrain_lr.")
     check_choice("lr_schedule", params["lr_schedule"], ("constant", "decay"))
+    check_choice("label_store", params["label_store"], ("auto", *PLACES))
     check_choice("precision", params["precision"], ("auto", "float32", "bfloat16"))
     _check_net_params(params["net_params"] or {})
 

@@ -16,9 +16,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .noise import NoiseMatrix
+from .noise import NoiseMatrix, temper
 
-__all__ = ["TEMPERATURES", "Calibration", "calibrate", "temper"]
+__all__ = ["TEMPERATURES", "Calibration", "calibrate"]
 
 TEMPERATURES = (0.25, 0.35, 0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.45, 1.75, 2.1, 2.5, 3.0, 3.6, 4.3, 5.2)
 _FIRST_STEPS, _STEPS = 30, 10  # of T, at the first temperature and at each of the others
@@ -61,28 +61,29 @@ def calibrate(
         The temperature, and a noise matrix for all rows.
     """
     n_rows, n_classes = proba.shape
-    sample = torch.randperm(n_rows, generator=generator)[: max(1, _LARGEST_SAMPLE // n_classes)].sort().values
-    sample = sample.to(proba.device)
-    weight = None if sample_weight is None else sample_weight[sample]
+    sample = _sample(n_rows, n_classes, generator).to(proba.device)
+    sample = sample[given[sample].argsort(stable=True)]  # which makes `refine` fast
+    sampled, weight = proba[sample], None if sample_weight is None else sample_weight[sample]
     noise = NoiseMatrix(given[sample], n_classes, weight)
-    noise.step(proba[sample])
+    noise.step(sampled)
     likelihoods, matrices = [], []
     for i, temperature in enumerate(TEMPERATURES):
-        tempered = temper(proba[sample], temperature)
+        tempered = temper(sampled, temperature)
         for _ in range(_STEPS if i else _FIRST_STEPS):
-            noise.step(noise.posterior_(tempered.clone(), gamma=1.0))
+            noise.refine(tempered)
         likelihoods.append(noise.log_likelihoods(tempered))
         matrices.append(noise.matrix)
     chosen = _nearest_not_clearly_worse(torch.stack(likelihoods), weight, standard_errors)
     temperature, all_rows = TEMPERATURES[chosen], NoiseMatrix(given, n_classes, sample_weight, matrices[chosen])
     for _ in range(_STEPS if len(sample) < n_rows else 1):  # T has many more entries to fit than the temperature
-        all_rows.step(all_rows.posterior_(temper(proba, temperature), gamma=1.0))
+        all_rows.refine(proba, temperature)
     return Calibration(temperature, all_rows)
 
 
-def temper(proba: Tensor, temperature: float) -> Tensor:
-    """Give softmax(log proba / temperature), row by row."""
-    return (proba.clamp_min(torch.finfo(torch.float32).tiny).log() / temperature).softmax(dim=1)
+def _sample(n_rows: int, n_classes: int, generator: torch.Generator) -> Tensor:
+    """Draw the numbers of the rows to look at, or give all where these are not too many."""
+    size = max(1, _LARGEST_SAMPLE // n_classes)
+    return torch.arange(n_rows) if n_rows <= size else torch.randperm(n_rows, generator=generator)[:size]
 
 
 def _nearest_not_clearly_worse(likelihoods: Tensor, weight: Tensor | None, standard_errors: float) -> int:

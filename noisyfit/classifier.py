@@ -22,18 +22,19 @@ from ._validation import as_random_state
 from .augmentation import as_augmentation
 from .begin import BeginRule
 from .callbacks import CallbackSupportMixin, with_callbacks
-from .correction import Evidence, conclude, evidence_weight, keep_within_margin
+from .correction import Evidence, FirstLook, conclude, evidence_weight, keep_within_margin, look_first
 from .data import as_rows, check_inputs, is_bytes
 from .devices import use_bfloat16
 from .ensembles import combine_networks
 from .exceptions import CorrectionRefusedWarning, LabelCollapseWarning
-from .labels import LabelStore, label_rule
+from .labels import LabelStore, bytes_of_outputs, label_rule
 from .networks import network_factory
 from .noise import NoiseMatrix
 from .paper import paper_params
 from .problem import Problem, check_problem, encode_given
 from .progress import EpochLog
 from .report import TrainingLabels, build_label_report, build_summary
+from .storage import choose_place
 from .training import JointNet, Stage, Trainer, build_net, isolated_rng, keep_for_prediction
 
 __all__ = ["JointOptimizationClassifier"]
@@ -145,6 +146,11 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         same shape, or "crop_flip" for images (pad by 4, crop, mirror). uint8 images come to it divided by 255.
     device : str or torch.device, default="auto"
         Running. "auto" takes CUDA where there is one, else MPS, else the CPU.
+    label_store : {"auto", "device", "host", "file"}, default="auto"
+        Running. Where the outputs of the last `window` epochs are kept, two bytes each (of an exponential mean: four
+        in all): on the device, in the host's memory or in a temporary file, whose folder the environment variable
+        ``TMPDIR`` sets. The results are the same. "auto": the first of them where they take no more than half of what
+        is free.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Running. What the network computes in; losses are always in float32. "auto" takes bfloat16 for images where
         the processor has instructions for it.
@@ -251,6 +257,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         retrain_lr: float | None = None,
         augment: Any = None,
         device: Any = "auto",
+        label_store: str = "auto",
         precision: str = "auto",
         net_params: dict[str, Any] | None = None,
         random_state: Any = None,
@@ -280,6 +287,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         self.retrain_lr = retrain_lr
         self.augment = augment
         self.device = device
+        self.label_store = label_store
         self.precision = precision
         self.net_params = net_params
         self.random_state = random_state
@@ -343,8 +351,8 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
                 EpochLog(context, told, n_epochs, self.verbose) as log,
             ):
                 run = _Run(problem, self._network_factory(problem), generator, log, self.margin)
-                blocks = self._optimise(run)
-                evidence = self._conclude(run, blocks)
+                blocks, first = self._optimise(run)
+                evidence = self._conclude(run, blocks, first)
                 if self.retrain_epochs and not log.stopped:
                     evidence = evidence._replace(temperature=1.0)  # that of another network is not known
                     blocks = self._retrain(run, blocks, evidence)
@@ -354,9 +362,10 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
             context.call_on_fit_task_end(**told, reconstruction_attributes=dict)
         return self
 
-    def _optimise(self, run: _Run) -> _Blocks:
+    def _optimise(self, run: _Run) -> tuple[_Blocks, FirstLook | None]:
         """Step 1: network, labels and noise matrix in turn."""
         blocks = net, labels, noise = self._new_blocks(run)
+        first = None
         stage = Stage(
             name="joint optimisation",
             lr_parameter="lr",
@@ -382,21 +391,24 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
                 if record:
                     labels.close_epoch()
                 if begin.after(epoch, trainer.unseen_agreement):
-                    if not noise.stepped:  # the rows held out until now join in
-                        trainer.train_on_all()
-                    labels.step(self._proposed_labels(problem, labels, noise))
+                    outputs = labels.average_outputs()
+                    if not noise.stepped:
+                        trainer.train_on_all()  # the rows held out until now join in
+                        if self._weighs_unseen(problem):
+                            first = look_first(outputs, labels.given, noise.sample_weight, run.generator)
+                    labels.step(self._weigh_evidence(problem, outputs, noise))
                     noise.step(labels.soft_labels)
                     self._update_prior(run.problem.class_prior, noise)
                 _close_epoch(run, blocks, losses, step=1, epoch=epoch)
                 if run.log.stopped:
                     break
-        return blocks
+        return blocks, first
 
-    def _conclude(self, run: _Run, blocks: _Blocks) -> Evidence:
+    def _conclude(self, run: _Run, blocks: _Blocks, first: FirstLook | None) -> Evidence:
         """Weigh the evidence once more where outputs can be calibrated: those of networks that had not seen it."""
-        if not (self._weighs_unseen(run.problem) and blocks.noise.stepped):
+        if first is None:
             return Evidence(evidence_weight(self.gamma, run.problem.folds, blocks.noise))
-        return conclude(blocks.labels, blocks.noise, run.problem.sample_weight, run.generator)
+        return conclude(blocks.labels, blocks.noise, first, run.generator)
 
     def _weighs_unseen(self, problem: Problem) -> bool:
         """Whether given labels are evidence beside outputs that have not seen them."""
@@ -641,9 +653,8 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         tags.input_tags.three_d_array = True
         return tags
 
-    def _proposed_labels(self, problem: Problem, labels: LabelStore, noise: NoiseMatrix) -> Tensor:
-        """Give the averaged outputs (eq. 7), weighed by the given labels where `gamma` says so."""
-        outputs = labels.average_outputs()
+    def _weigh_evidence(self, problem: Problem, outputs: Tensor, noise: NoiseMatrix) -> Tensor:
+        """Turn averaged outputs into labels (eq. 7), weighed by the given ones where `gamma` says so."""
         if not noise.stepped:  # the T of labels as given is the identity, which would keep them all
             noise.step(outputs)
         weight = evidence_weight(self.gamma, problem.folds, noise)
@@ -655,14 +666,16 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
 
     def _new_blocks(self, run: _Run) -> _Blocks:
         problem, n_classes = run.problem, len(run.problem.classes)
-        given = torch.from_numpy(problem.codes).to(problem.device)
+        window = min(self.window, self.max_epochs)
+        place = choose_place(self.label_store, bytes_of_outputs(len(problem.codes), n_classes, window), problem.device)
+        given = torch.from_numpy(problem.codes).to(problem.device if place == "device" else "cpu")
         labels = LabelStore(
             given,
             n_classes,
-            min(self.window, self.max_epochs),
+            window,
             label_rule(self.label_update, self.n_relabel),
             soft=self.label_update == "soft",
-            keep_first=self._weighs_unseen(problem),
+            in_file=place == "file",
         )
         noise = NoiseMatrix(given, n_classes, problem.sample_weight)
         return _Blocks(self._build_net(run, self.lr, problem.n_networks), labels, noise)
@@ -699,14 +712,15 @@ def _close_epoch(
         L_o=blocks.noise.evidence_loss(),
         changed=len(labels.changes[-1][0]) / len(labels.codes) if stepped else 0.0,
         corrected=labels.share_corrected(),
-        attributes=partial(_fitted_attributes, run, blocks, evidence),
+        attributes=partial(_fitted_attributes, run, blocks, evidence, copy=True),
     )
 
 
-def _fitted_attributes(run: _Run, blocks: _Blocks, evidence: Evidence) -> dict[str, Any]:
-    """Give what a fit publishes, as of now."""
+def _fitted_attributes(run: _Run, blocks: _Blocks, evidence: Evidence, copy: bool = False) -> dict[str, Any]:
+    """Give what a fit publishes, as of now; `copy` while the labels will still change."""
     problem, labels = run.problem, blocks.labels
     soft_labels = labels.soft_labels.cpu().numpy()
+    soft_labels = soft_labels.copy() if copy else soft_labels
     codes = keep_within_margin(soft_labels, labels.codes.cpu().numpy(), problem.codes, run.margin)
     codes = problem.codes if evidence.refused else codes
     history = run.log.history

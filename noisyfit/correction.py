@@ -10,12 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .calibration import calibrate, temper
+from .calibration import calibrate
 from .labels import LabelStore
-from .noise import NoiseMatrix
-from .refusal import reason_to_refuse
+from .noise import NoiseMatrix, temper
+from .refusal import Unseen, judge_unseen, reason_to_refuse
+from .storage import row_blocks
 
-__all__ = ["Evidence", "conclude", "evidence_weight", "keep_within_margin"]
+__all__ = ["Evidence", "FirstLook", "conclude", "evidence_weight", "keep_within_margin", "look_first"]
 
 _LEAST_WEIGHT = 0.5  # while training
 _UNUSUAL = 0.015  # share of rows that may look like another class although their labels are right, at least
@@ -55,25 +56,40 @@ def evidence_weight(gamma: float | str, folds: Tensor | None, noise: NoiseMatrix
     return 0.0 if folds is None else max(_LEAST_WEIGHT, 1.0 - noise.wrong_share())
 
 
+class FirstLook(NamedTuple):
+    """What outputs said before any label was changed: free of what networks learn from each other's labels."""
+
+    unseen: Unseen
+    found_wrong: float  # share of the labels that contradict them
+
+
+def look_first(outputs: Tensor, given: Tensor, sample_weight: Tensor | None, generator: torch.Generator) -> FirstLook:
+    """Keep what `conclude` will want to know of the first averaged outputs (n_samples, n_classes)."""
+    calibrated = calibrate(outputs, given, sample_weight, generator, standard_errors=0.0)
+    return FirstLook(judge_unseen(outputs, given, sample_weight), calibrated.noise.wrong_share())
+
+
 def conclude(
-    labels: LabelStore, noise: NoiseMatrix, sample_weight: Tensor | None, generator: torch.Generator
+    labels: LabelStore,
+    noise: NoiseMatrix,
+    first: FirstLook,
+    generator: torch.Generator,
 ) -> Evidence:
     """Calibrate the outputs of cross-fitted networks, and revise labels and noise matrix by them.
 
     While training the evidence may be given less weight than it has, because what other networks have learned from a
     given label finds its way back into its row's output. Here it has full weight.
-
     """
-    outputs = labels.average_outputs()
+    outputs, sample_weight = labels.average_outputs(), noise.sample_weight
+    labels.forget_outputs()
     temperature, calibrated = calibrate(outputs, labels.given, sample_weight, generator)
-    assert labels.first_outputs is not None
-    after = temper(outputs, temperature)
-    refused = reason_to_refuse(labels.first_outputs, after, calibrated, labels.given, sample_weight)
-    unseen = calibrate(labels.first_outputs, labels.given, sample_weight, generator, standard_errors=0.0)
-    missed = _weighted_mean(1.0 - after.amax(dim=1), sample_weight)
-    doubt = _doubt(unseen.noise.wrong_share(), calibrated.wrong_share(), missed)
+    for rows in row_blocks(*outputs.shape):
+        outputs[rows] = temper(outputs[rows], temperature)
+    refused = reason_to_refuse(first.unseen, outputs, calibrated, labels.given, sample_weight)
+    missed = _weighted_mean(1.0 - outputs.amax(dim=1), sample_weight)
+    doubt = _doubt(first.found_wrong, calibrated.wrong_share(), missed)
     evidence = Evidence(1.0, temperature, doubt, refused)
-    labels.revise(noise.mix_in_given_(calibrated.posterior_(after, evidence.weight), evidence.doubt))
+    labels.revise(noise.mix_in_given_(calibrated.posterior_(outputs, evidence.weight), evidence.doubt))
     noise.step(labels.soft_labels)
     if refused:
         labels.train_on_given()

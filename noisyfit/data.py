@@ -146,9 +146,10 @@ class TensorRows(Rows):
 
     def batches(self, chunks: Sequence[Chunk]) -> Iterator[Tensor]:
         for chunk in chunks:
-            rows = self._tensor[chunk]
-            # a slice is a view of the caller's array, and a network may work in place
-            yield rows.clone() if isinstance(chunk, slice) else rows
+            if isinstance(chunk, slice):  # a view of the caller's array, and a network may work in place
+                yield self._tensor[chunk].clone()
+            else:  # several times as fast as an index in brackets
+                yield self._tensor.index_select(0, chunk)
 
 
 class MemmapRows(Rows):

@@ -13,7 +13,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
-__all__ = ["LabelStore", "label_rule", "most_probable", "relabel_clearest", "share_of_earlier"]
+from .storage import empty, row_blocks
+
+__all__ = ["LabelStore", "bytes_of_outputs", "label_rule", "most_probable", "relabel_clearest", "share_of_earlier"]
+
+_FINEST = 65535  # the largest integer of 16 bits
 
 LabelRule = Callable[[Tensor, Tensor], Tensor]
 
@@ -60,13 +64,11 @@ class LabelStore:
         Label rule that gives the new class numbers.
     soft : bool, default=True
         Whether the network trains on the averaged outputs (eq. 7) or on one-hot labels of the class numbers.
-    keep_first : bool, default=False
-        Whether to keep the averages that were asked for first.
+    in_file : bool, default=False
+        Whether the memory of outputs is a temporary file; otherwise it is on the device of `given`.
 
     Attributes
     ----------
-    first_outputs : Tensor of shape (n_samples, n_classes) or None
-        Averaged outputs as they were before any label was changed, where they are kept.
     given, codes : Tensor of shape (n_samples,), int64
         Class numbers as given and as they are now.
     changes : list of (Tensor, Tensor)
@@ -93,7 +95,7 @@ class LabelStore:
         window: int | float,
         rule: LabelRule = most_probable,
         soft: bool = True,
-        keep_first: bool = False,
+        in_file: bool = False,
     ):
         self.given = given
         self.codes = self._codes_before = given.clone()
@@ -101,20 +103,23 @@ class LabelStore:
         self.n_classes = n_classes
         self._memory: OutputWindow | ExponentialMean
         if isinstance(window, numbers.Integral):
-            self._memory = OutputWindow(given, n_classes, int(window))
+            self._memory = OutputWindow(given, n_classes, int(window), in_file)
         else:
-            self._memory = ExponentialMean(given, n_classes, float(window))
+            self._memory = ExponentialMean(given, n_classes, float(window), in_file)
         self._rule = rule
         self._soft = soft
         self._targets_given = False
-        self._keep_first = keep_first
-        self.first_outputs: Tensor | None = None
         self._averages: Tensor | None = None
 
     @property
     def soft_labels(self) -> Tensor:
-        """Averaged outputs as of the last step; one-hot given labels before it."""
+        """Averaged outputs as of the last step, the store's own; one-hot given labels before it."""
         return self._one_hot(self.codes) if self._averages is None else self._averages
+
+    @property
+    def device(self) -> torch.device:
+        """Where the labels are."""
+        return self.given.device
 
     def train_on_given(self) -> None:
         """Give the given labels as targets from now on."""
@@ -129,19 +134,30 @@ class LabelStore:
         return self._one_hot(self.codes[rows])
 
     def record(self, rows: Tensor, proba: Tensor) -> None:
-        """Keep the outputs of some samples in this epoch; every sample once an epoch."""
-        self._memory.record(rows, proba)
+        """Keep the outputs of some samples in this epoch; every sample once an epoch.
+
+        The fewer calls, the faster.
+        """
+        self._memory.record(rows, proba.to(self.device))
 
     def close_epoch(self) -> None:
         """Note that every sample has been recorded in this epoch; the next record opens a new one."""
         self._memory.close_epoch()
 
     def average_outputs(self) -> Tensor:
-        """Give the mean of the remembered outputs, float32 of shape (n_samples, n_classes): the caller's to keep."""
-        outputs = self._memory.mean()
-        if self._keep_first and self.first_outputs is None:
-            self.first_outputs = outputs.clone()
-        return outputs
+        """Give the mean of the remembered outputs, float32 of shape (n_samples, n_classes).
+
+        It takes the place of the soft labels, which are lost: there is memory for one of them. The caller may change
+        it on the way to `step`.
+        """
+        if self._averages is None:
+            self._averages = torch.empty(len(self.given), self.n_classes, device=self.device)
+        self._memory.mean_into(self._averages)
+        return self._averages
+
+    def forget_outputs(self) -> None:
+        """Free the memory of outputs, after the last averages."""
+        self._memory.clear()
 
     def step(self, proba: Tensor) -> None:
         """Y-step: replace the labels by distributions over the classes, or by what the label rule makes of them."""
@@ -166,41 +182,63 @@ class LabelStore:
         return labels.scatter_(1, codes.unsqueeze(1), 1.0)
 
 
-class OutputWindow:
-    """Outputs of the last epochs, in a ring that holds an epoch in each slot."""
+def bytes_of_outputs(n_rows: int, n_classes: int, window: int | float) -> int:
+    """Give the size of the memory of outputs."""
+    return n_rows * n_classes * (2 * int(window) if isinstance(window, numbers.Integral) else 4)
 
-    def __init__(self, given: Tensor, n_classes: int, window: int):
+
+class OutputWindow:
+    """Outputs of the last epochs, in a ring that holds an epoch in each slot.
+
+    An output s takes two bytes, as the integer nearest to 65535 sqrt(s). Means are within 1.4e-5 of those of the
+    outputs, and small outputs, which say how sure a network is, keep three digits down to 1e-7.
+    """
+
+    def __init__(self, given: Tensor, n_classes: int, window: int, in_file: bool):
         self._shape = (window, len(given), n_classes)
-        self._device = given.device
+        self._device, self._in_file = given.device, in_file
         self._ring: Tensor | None = None
         self._epochs = 0
 
     def record(self, rows: Tensor, proba: Tensor) -> None:
         """Keep the outputs of some samples in this epoch."""
-        if self._ring is None:  # not before it is needed
-            self._ring = torch.empty(self._shape, dtype=torch.float32, device=self._device)
-        self._ring[self._epochs % len(self._ring)].index_copy_(0, rows, proba)
+        if self._ring is None:  # not before it is needed; int16, since torch cannot copy uint16 by index
+            self._ring = empty(self._shape, torch.int16, self._device, self._in_file)
+        codes = proba.sqrt().mul_(_FINEST).round_().to(torch.uint16)
+        self._ring[self._epochs % len(self._ring)].index_copy_(0, rows, codes.view(torch.int16))
 
     def close_epoch(self) -> None:
         """Go on to the next slot."""
         self._epochs += 1
 
-    def mean(self) -> Tensor:
-        """Give the mean of the epochs in the ring."""
-        assert self._ring is not None, "mean() before any epoch was recorded"
-        return self._ring[: min(self._epochs, len(self._ring))].mean(dim=0)
+    def mean_into(self, out: Tensor) -> None:
+        """Write the mean of the epochs in the ring; rows sum to 1."""
+        assert self._ring is not None, "mean of outputs before any epoch was recorded"
+        slots = self._ring[: min(self._epochs, len(self._ring))].view(torch.uint16)
+        for rows in row_blocks(*out.shape):
+            total = out[rows].zero_()
+            root = torch.empty_like(total)
+            for slot in slots:
+                root.copy_(slot[rows])
+                total.addcmul_(root, root)
+            total.div_(total.sum(dim=1, keepdim=True))
+
+    def clear(self) -> None:
+        """Free the memory."""
+        self._ring = None
 
 
 class ExponentialMean:
     """Mean of all epochs' outputs in which an epoch counts `decay` times as much as the next one."""
 
-    def __init__(self, given: Tensor, n_classes: int, decay: float):
+    def __init__(self, given: Tensor, n_classes: int, decay: float, in_file: bool):
         self._decay = decay
-        self._mean = torch.zeros(len(given), n_classes, dtype=torch.float32, device=given.device)
+        self._mean: Tensor | None = empty((len(given), n_classes), torch.float32, given.device, in_file).zero_()
         self._epochs = 0
 
     def record(self, rows: Tensor, proba: Tensor) -> None:
         """Take the outputs of some samples into their means."""
+        assert self._mean is not None
         earlier = share_of_earlier(self._decay, self._epochs)
         self._mean.index_copy_(0, rows, torch.lerp(proba, self._mean[rows], earlier))
 
@@ -208,9 +246,14 @@ class ExponentialMean:
         """Note that all samples have been recorded in this epoch."""
         self._epochs += 1
 
-    def mean(self) -> Tensor:
-        """Give the means."""
-        return self._mean.clone()
+    def mean_into(self, out: Tensor) -> None:
+        """Write the means."""
+        assert self._mean is not None
+        out.copy_(self._mean)
+
+    def clear(self) -> None:
+        """Free the memory."""
+        self._mean = None
 
 
 def share_of_earlier(decay: float, n_earlier: int) -> float:

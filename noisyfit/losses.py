@@ -20,12 +20,14 @@ References
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 __all__ = ["class_prior_divergence", "joint_loss", "kl_classification_loss", "prediction_entropy"]
+
+_SMALLEST_MEAN = 1e-30  # far above the smallest float32
 
 
 def kl_classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -199,34 +201,13 @@ def joint_loss(logits: Tensor, labels: Tensor, class_prior: Tensor, alpha: float
     1.0166
     """
     _check_shapes(logits, labels=labels, class_prior=class_prior)
-    return evaluate_objective(logits, labels, class_prior, alpha, beta).loss
-
-
-def evaluate_objective(
-    logits: Tensor,
-    labels: Tensor,
-    class_prior: Tensor,
-    alpha: float,
-    beta: float,
-    sample_weight: Tensor | None = None,
-    running: RunningMean | None = None,
-) -> Objective:
-    """Give the joint loss together with what the training loop needs besides.
-
-    Logits of shape (..., n_batch, n_classes) are those of several networks, each with a loss of its own; labels,
-    and weights of shape (..., n_batch), broadcast to them. With weights the means over the batch are weighted means;
-    a network whose weights are all 0 gets no gradient. Unlike the public functions it checks nothing: it runs once
-    a batch.
-
-    With `running` the mean prediction of L_p is that of the earlier batches and this one. The gradient is an estimate
-    of that of eq. 8 over all data: p_j / s_bar_j from the running mean, the derivative of s_bar_j from this batch. So
-    `alpha` means the same with and without it.
-    """
-    log_earlier, share = (None, 0.0) if running is None else (running.log_mean, running.share)
-    loss, terms, proba, log_mean, _ = _JointObjective.apply(
-        logits, labels, class_prior, alpha, beta, sample_weight, log_earlier, share
-    )
-    return Objective(loss, terms, proba, log_mean)
+    labels, class_prior = labels.detach(), class_prior.detach()
+    step = objective_gradient(logits, labels, class_prior, alpha, beta)
+    divergence, imbalance, entropy = objective_terms(step, labels, class_prior)
+    loss = divergence.add_(imbalance, alpha=alpha).add_(entropy, alpha=beta)
+    slope = torch.dot(logits.flatten(), step.gradient.flatten())
+    slope.detach().copy_(loss)  # the value of the one, the gradient of the other
+    return slope
 
 
 class RunningMean(NamedTuple):
@@ -236,75 +217,106 @@ class RunningMean(NamedTuple):
     share: float
 
 
-class Objective(NamedTuple):
-    """What `evaluate_objective` gives; only `loss` has a gradient."""
+class ObjectiveStep(NamedTuple):
+    """What a step down the objective needs."""
 
-    loss: Tensor  # (...)
-    terms: Tensor  # (..., 3): the values of L_c, L_p and L_e
+    gradient: Tensor  # (..., n_batch, n_classes): of the joint loss to the logits
+    log_proba: Tensor  # (..., n_batch, n_classes): log softmax of the logits
     proba: Tensor  # (..., n_batch, n_classes): softmax of the logits
     log_mean: Tensor  # (..., n_classes): logarithm of the mean prediction that L_p compares
 
 
-class _JointObjective(torch.autograd.Function):
-    """The three terms from one softmax, and the gradient of their sum in closed form.
+def objective_gradient(
+    logits: Tensor,
+    labels: Tensor,
+    class_prior: Tensor,
+    alpha: float,
+    beta: float,
+    sample_weight: Tensor | None = None,
+    running: RunningMean | None = None,
+) -> ObjectiveStep:
+    """Give the gradient of the joint loss to the logits, without its value, which training asks for once an epoch.
 
-    With row shares v (1/n without sample weights), r_ij = p_j s_ij / s_bar_j and H_i the entropy of row i:
+    Logits of shape (..., n_batch, n_classes) are those of several networks, each with a loss of its own; labels,
+    and weights of shape (..., n_batch), broadcast to them. With weights v the means over the batch are weighted means;
+    a network whose weights are all 0 gets no gradient. Unlike the public functions it checks nothing: it runs once
+    a batch.
+
+    With row shares v (1/n without sample weights), r_ij = p_j s_ij / s_bar_j and H_i the entropy of row i, the gradient
+    is
 
         dL/dz_ij = v_i [ s_ij - y_ij + alpha (s_ij sum_k r_ik - r_ij) - beta s_ij (log s_ij + H_i) ]
+
+    With `running` the mean prediction of L_p is that of the earlier batches and this one. The gradient is an estimate
+    of that of eq. 8 over all data: p_j / s_bar_j from the running mean, the derivative of s_bar_j from this batch. So
+    `alpha` means the same with and without it.
     """
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(
-        logits: Tensor,
-        labels: Tensor,
-        class_prior: Tensor,
-        alpha: float,
-        beta: float,
-        sample_weight: Tensor | None,
-        log_earlier: Tensor | None,
-        share_earlier: float,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        shares = _row_shares(logits, sample_weight)
-        log_proba = torch.log_softmax(logits, dim=-1)
-        proba = log_proba.exp()
-        log_mean = _log_mean_proba(log_proba, sample_weight)
-        if log_earlier is not None:
-            log_mean = torch.logaddexp(log_earlier + math.log(share_earlier), log_mean + math.log1p(-share_earlier))
-        if sample_weight is not None:  # without any weight in this batch the mean stays what it was
-            otherwise = torch.zeros_like(log_mean) if log_earlier is None else log_earlier
-            log_mean = torch.where(sample_weight.sum(dim=-1, keepdim=True) > 0, log_mean, otherwise)
-        row_entropy = -(proba * log_proba).sum(dim=-1, keepdim=True)
-        divergence = _divergence_from_labels(log_proba, labels, shares)
-        imbalance = _divergence_from_prior(log_mean, class_prior)
-        entropy = (shares * row_entropy).sum(dim=(-2, -1))
-        pull = (log_proba - log_mean.unsqueeze(-2)).exp_().mul_(class_prior)  # r_ij; s / s_bar survives underflow
-        gradient = proba * (1 + alpha * pull.sum(dim=-1, keepdim=True) - beta * (log_proba + row_entropy))
-        gradient = (gradient - labels - alpha * pull) * shares
-        loss = divergence + alpha * imbalance + beta * entropy
-        return loss, torch.stack([divergence, imbalance, entropy], dim=-1), proba, log_mean, gradient
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        gradient = output[-1]
-        ctx.save_for_backward(gradient)
-        ctx.mark_non_differentiable(*output[1:])
-        ctx.set_materialize_grads(False)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad_loss: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
-        if grad_loss is None:  # only the other outputs were asked for
-            return (None,) * 8
-        (gradient,) = ctx.saved_tensors
-        return grad_loss[..., None, None] * gradient, None, None, None, None, None, None, None
+    log_proba = torch.log_softmax(logits.detach(), dim=-1)
+    proba = log_proba.exp()
+    shares = _row_shares(logits, sample_weight)
+    mean = proba.sum(dim=-2).mul_(shares) if isinstance(shares, float) else (proba * shares).sum(dim=-2)
+    # pull_ij = y_ij + alpha r_ij + beta s_ij log s_ij, with which the gradient is v_i [ s_ij sum_k pull_ik - pull_ij ]
+    if running is None and not _may_underflow(mean):
+        log_mean = mean.log()
+        pull = torch.addcmul(
+            labels, proba, torch.add((alpha * class_prior / mean).unsqueeze(-2), log_proba, alpha=beta)
+        )
+    else:
+        log_mean = _log_mean_so_far(log_proba, sample_weight, running)
+        ratio = (log_proba - log_mean.unsqueeze(-2)).exp_().mul_(class_prior)  # r_ij: s / s_bar survives underflow
+        pull = torch.addcmul(labels + alpha * ratio, proba, log_proba, value=beta)
+    gradient = pull.addcmul_(proba, pull.sum(dim=-1, keepdim=True), value=-1.0).mul_(-shares)
+    return ObjectiveStep(gradient, log_proba, proba, log_mean)
 
 
-def _row_shares(logits: Tensor, sample_weight: Tensor | None) -> Tensor:
-    """Share of each row in a mean over the batch: shape (..., n_batch, 1), or a 0-d tensor where all are equal."""
+def objective_terms(
+    step: ObjectiveStep, labels: Tensor, class_prior: Tensor, sample_weight: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Give the values of L_c, L_p and L_e at a step, of shape (...) each."""
+    shares = _row_shares(step.log_proba, sample_weight)
+    return (
+        _divergence_from_labels(step.log_proba, labels, shares),
+        _divergence_from_prior(step.log_mean, class_prior),
+        _entropy(step.log_proba, step.proba, shares),
+    )
+
+
+def sum_of_terms(
+    log_proba: Tensor, labels: Tensor, weight: Tensor | None, log_means: Tensor, batch_weights: Tensor, prior: Tensor
+) -> Tensor:
+    """Add up L_c, L_p and L_e, each times its batch's weight, and these weights over batches and networks; shape (4,).
+
+    `log_proba` (..., n, n_classes), `labels` (n, n_classes) and `weight` (..., n) are those of all batches;
+    `log_means` (n_batches, ..., n_classes), `batch_weights` (n_batches, ...).
+    """
+    weights = 1.0 if weight is None else weight.unsqueeze(-1)
+    divergence = _divergence_from_labels(log_proba, labels, weights).sum()
+    entropy = _entropy(log_proba, log_proba.exp(), weights).sum()
+    imbalance = (_divergence_from_prior(log_means, prior) * batch_weights).sum()
+    return torch.stack([divergence, imbalance, entropy, batch_weights.sum()])
+
+
+def _may_underflow(mean: Tensor) -> bool:
+    """Whether a mean prediction may be too small for a quotient; always, where asking would wait for the device."""
+    return not mean.is_cpu or not mean.min().item() > _SMALLEST_MEAN
+
+
+def _log_mean_so_far(log_proba: Tensor, sample_weight: Tensor | None, running: RunningMean | None) -> Tensor:
+    """Give the logarithm of the mean prediction that L_p compares, shape (..., n_classes)."""
+    log_mean = _log_mean_proba(log_proba, sample_weight)
+    if running is not None:
+        log_mean = torch.logaddexp(running.log_mean + math.log(running.share), log_mean + math.log1p(-running.share))
     if sample_weight is None:
-        return torch.full((), 1.0 / logits.shape[-2], dtype=logits.dtype, device=logits.device)
+        return log_mean
+    # without any weight in this batch the mean stays what it was
+    otherwise = torch.zeros_like(log_mean) if running is None else running.log_mean
+    return torch.where(sample_weight.sum(dim=-1, keepdim=True) > 0, log_mean, otherwise)
+
+
+def _row_shares(logits: Tensor, sample_weight: Tensor | None) -> Tensor | float:
+    """Share of each row in a mean over the batch: shape (..., n_batch, 1), or a number where all are equal."""
+    if sample_weight is None:
+        return 1.0 / logits.shape[-2]
     return _shares_of_weight(sample_weight).to(logits.dtype).unsqueeze(-1)
 
 
@@ -321,17 +333,26 @@ def _log_mean_proba(log_proba: Tensor, sample_weight: Tensor | None) -> Tensor:
     return torch.logsumexp(log_proba + log_shares.unsqueeze(-1), dim=-2)
 
 
-def _divergence_from_labels(log_proba: Tensor, labels: Tensor, shares: Tensor) -> Tensor:
-    # xlogy gives 0 log 0 = 0
-    return (shares * (torch.xlogy(labels, labels) - labels * log_proba)).sum(dim=(-2, -1))
+def _divergence_from_labels(log_proba: Tensor, labels: Tensor, shares: Tensor | float) -> Tensor:
+    log_labels = labels.clamp_min(torch.finfo(labels.dtype).tiny).log()  # 0 log 0 = 0; xlogy is three times as slow
+    return _sum_of_products(log_labels - log_proba, labels, shares)
 
 
 def _divergence_from_prior(log_mean: Tensor, class_prior: Tensor) -> Tensor:
     return (torch.xlogy(class_prior, class_prior) - class_prior * log_mean).sum(dim=-1)
 
 
-def _entropy(log_proba: Tensor, proba: Tensor, shares: Tensor) -> Tensor:
-    return -(shares * proba * log_proba).sum(dim=(-2, -1))
+def _entropy(log_proba: Tensor, proba: Tensor, shares: Tensor | float) -> Tensor:
+    return _sum_of_products(log_proba, proba, shares).neg()
+
+
+def _sum_of_products(first: Tensor, second: Tensor, shares: Tensor | float) -> Tensor:
+    """Sum over rows and classes, each row by its share."""
+    if not isinstance(shares, float):
+        return (first * second * shares).sum(dim=(-2, -1))
+    if first.shape == second.shape and first.ndim == 2:
+        return torch.dot(first.flatten(), second.flatten()) * shares  # one pass instead of two
+    return (first * second).sum(dim=(-2, -1)) * shares
 
 
 def _check_shapes(logits: Tensor, *, labels: Tensor | None = None, class_prior: Tensor | None = None) -> None:

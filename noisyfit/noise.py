@@ -6,7 +6,8 @@ sum to 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ._validation import as_random_state, check_distribution, check_number, check_share
+from .storage import row_blocks
 
 __all__ = [
     "NoiseMatrix",
@@ -22,13 +24,13 @@ __all__ = [
     "corrupt_labels",
     "pair_flip_noise",
     "symmetric_noise",
+    "temper",
     "uniform_noise",
 ]
 
 # Prior counts a_jk of the T-step: a little in every cell (a zero would stay zero for ever), more on the diagonal.
 CELL_COUNT = 0.01
 DIAGONAL_COUNT = 1.0
-_BLOCK = 1 << 16  # rows worked on at a time
 
 
 def uniform_noise(n_classes: int, rate: float) -> NDArray[np.float64]:
@@ -261,6 +263,8 @@ class NoiseMatrix:
     ----------
     matrix : Tensor of shape (n_classes, n_classes), float64
         The current T.
+    sample_weight : Tensor of shape (n_samples,) or None
+        Weights of the rows, on the device of `given`.
     stepped : bool
         Whether there has been a step.
 
@@ -280,8 +284,9 @@ class NoiseMatrix:
         self, given: Tensor, n_classes: int, sample_weight: Tensor | None = None, matrix: Tensor | None = None
     ):
         self._given = given
-        self._weight = sample_weight
+        self.sample_weight = None if sample_weight is None else sample_weight.to(given.device)
         self._dtype = torch.float32 if given.device.type == "mps" else torch.float64  # MPS has no float64
+        self._by_given: list[tuple[int, Tensor | slice]] | None = None
         self._total = float(len(given) if sample_weight is None else sample_weight.sum())
         self._prior_counts = torch.full((n_classes, n_classes), CELL_COUNT, dtype=torch.float64)
         self._prior_counts.diagonal().fill_(DIAGONAL_COUNT)
@@ -301,15 +306,55 @@ class NoiseMatrix:
             Label distributions y.
         """
         counts = torch.zeros_like(self._prior_counts)
-        for start in range(0, len(self._given), _BLOCK):  # float64 sums without a float64 copy of all labels
-            rows = slice(start, start + _BLOCK)
+        for rows in self._blocks():  # float64 sums without a float64 copy of all labels
             block = soft_labels[rows].to(self._dtype)
-            if self._weight is not None:
-                block = block * self._weight[rows].unsqueeze(1)
+            if self.sample_weight is not None:
+                block = block * self.sample_weight[rows].unsqueeze(1)
             by_given = torch.zeros(counts.shape, dtype=self._dtype, device=block.device)
             counts += by_given.index_add_(0, self._given[rows], block).T.cpu()
         self._fit_to(counts)
         self.stepped = True
+
+    def refine(self, proba: Tensor, temperature: float = 1.0) -> None:
+        r"""Set T to the minimiser for the labels that outputs s and the current T make: a step of EM.
+
+        .. math:: T_{jk} \propto a_{jk} + T_{jk} \sum_{i: given(i) = k} w_i \frac{s_{ij}}{\sum_l s_{il} T_{lk}}
+
+        Fastest for rows that are sorted by given label.
+
+        Parameters
+        ----------
+        proba : Tensor of shape (n_samples, n_classes), floating point
+            Outputs; left as they are.
+        temperature : float, default=1.0
+            At which they are taken.
+        """
+        columns = self.matrix.T.contiguous().to(proba.dtype).to(proba.device)
+        sums = torch.zeros_like(columns)
+        for given, rows in self._rows_by_given():
+            block = temper(proba[rows], temperature)
+            factors = torch.mv(block, columns[given]).reciprocal_()
+            if self.sample_weight is not None:
+                factors *= self.sample_weight[rows]
+            sums[given] += factors @ block
+        self._fit_to((columns * sums).T.cpu().to(torch.float64))
+        self.stepped = True
+
+    def _rows_by_given(self) -> Iterator[tuple[int, Tensor | slice]]:
+        """Give each class and some rows that have it as given label, until all rows are done."""
+        if self._by_given is None:
+            n_classes, self._by_given = len(self._prior_counts), []
+            is_sorted = bool((self._given[1:] >= self._given[:-1]).all())
+            order = torch.arange(0) if is_sorted else self._given.argsort(stable=True)
+            ends = torch.bincount(self._given, minlength=n_classes).cumsum(0).tolist()
+            for given, (start, end) in enumerate(itertools.pairwise([0, *ends])):
+                for rows in row_blocks(end - start, n_classes):
+                    rows = slice(start + rows.start, start + rows.stop)
+                    self._by_given.append((given, rows if is_sorted else order[rows]))
+        return iter(self._by_given)
+
+    def _blocks(self) -> Iterator[slice]:
+        return row_blocks(len(self._given), len(self._prior_counts))
 
     def true_class_shares(self) -> Tensor:
         """Give the (weighted) mean of the labels of the last step, float64 of shape (n_classes,)."""
@@ -340,9 +385,8 @@ class NoiseMatrix:
             `proba`, rows sum to 1.
         """
         log_evidence = (gamma * self.matrix.log()).T.to(proba.dtype).to(proba.device)  # a row a given label
-        for start in range(0, len(proba), _BLOCK):
-            rows = slice(start, start + _BLOCK)
-            proba[rows] = (proba[rows].log() + log_evidence[self._given[rows]]).softmax(dim=1)
+        for rows in self._blocks():
+            proba[rows] = proba[rows].log().add_(log_evidence[self._given[rows]]).softmax(dim=1)
         return proba
 
     def mix_in_given_(self, soft_labels: Tensor, share: float) -> Tensor:
@@ -354,17 +398,25 @@ class NoiseMatrix:
 
     def log_likelihoods(self, proba: Tensor) -> Tensor:
         """Give log sum_j s_ij T_j,given(i) of each row, shape (n_samples,)."""
-        return (proba * self.matrix.T.to(proba.dtype).to(proba.device)[self._given]).sum(dim=1).log()
+        evidence = self.matrix.T.to(proba.dtype).to(proba.device)
+        return torch.cat([(proba[rows] * evidence[self._given[rows]]).sum(dim=1).log() for rows in self._blocks()])
 
     def evidence_loss(self) -> float:
         """L_o = -1/n sum_i sum_j y_ij log T_j,given(i), in nats, for the labels of the last step."""
         return -float((self._counts * self.matrix.log()).sum()) / self._total
 
     def _given_counts(self, n_classes: int) -> Tensor:
-        weight = None if self._weight is None else self._weight.cpu().to(torch.float64)
+        weight = None if self.sample_weight is None else self.sample_weight.cpu().to(torch.float64)
         return torch.bincount(self._given.cpu(), weights=weight, minlength=n_classes).to(torch.float64).diag()
 
     def _fit_to(self, counts: Tensor) -> None:
         self._counts = counts
         smoothed = counts + self._prior_counts
         self.matrix = smoothed / smoothed.sum(dim=1, keepdim=True)
+
+
+def temper(proba: Tensor, temperature: float) -> Tensor:
+    """Give softmax(log proba / temperature), row by row."""
+    if temperature == 1:
+        return proba
+    return proba.clamp_min(torch.finfo(torch.float32).tiny).log_().div_(temperature).softmax(dim=1)

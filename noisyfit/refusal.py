@@ -11,14 +11,16 @@ by class, and errors that follow the inputs cannot be told from truth.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from .calibration import TEMPERATURES, temper
-from .noise import NoiseMatrix
+from .calibration import TEMPERATURES
+from .noise import NoiseMatrix, temper
+from .storage import row_blocks
 
-__all__ = ["reason_to_refuse"]
+__all__ = ["Unseen", "judge_unseen", "reason_to_refuse"]
 
 _STANDARD_ERRORS = 2.0
 _STANDARD_ERRORS_OF_CHANCE = 3.0  # random labels pass one time in 700
@@ -27,15 +29,28 @@ _SMALLEST_GAIN = 1e-3  # in nats a row: with very many rows anything is beyond c
 _FLOOR = 1e-3  # share of the frequencies in every explanation, against probabilities of 0
 
 
+class Unseen(NamedTuple):
+    """What outputs say of the given labels of rows that no network has seen, before any label is changed."""
+
+    agrees: bool  # better than with the same labels shuffled
+    likely: Tensor  # (n_samples,): the given label's probability, at the temperature that makes all most likely
+
+
+def judge_unseen(before: Tensor, given: Tensor, sample_weight: Tensor | None = None) -> Unseen:
+    """Compare outputs for unseen rows, (n_samples, n_classes), with the given labels."""
+    weight = _weights(given, sample_weight)
+    return Unseen(_agrees_beyond_chance(before, given, weight), _tempered_at_given(before, given, weight))
+
+
 def reason_to_refuse(
-    before: Tensor, after: Tensor, noise: NoiseMatrix, given: Tensor, sample_weight: Tensor | None = None
+    unseen: Unseen, after: Tensor, noise: NoiseMatrix, given: Tensor, sample_weight: Tensor | None = None
 ) -> str | None:
     """Say why the given labels should be kept, or None where the correction has evidence on its side.
 
     Parameters
     ----------
-    before : Tensor of shape (n_samples, n_classes)
-        Outputs for rows as unseen, just before labels were first updated.
+    unseen : Unseen
+        What was known just before labels were first updated.
     after : Tensor of shape (n_samples, n_classes)
         Final outputs, calibrated.
     noise : NoiseMatrix
@@ -50,24 +65,22 @@ def reason_to_refuse(
     str or None
         The reason, a sentence for people.
     """
-    everyone = torch.ones(len(given), device=given.device)
-    weight = everyone if sample_weight is None else sample_weight
-    rows = weight > 0
-    seen_through_noise = noise.log_likelihoods(after).exp().to(before.dtype)[rows]
-    before, given, weight = before[rows], given[rows], weight[rows]
-    class_weights = weight.new_zeros(before.shape[1]).index_add_(0, given, weight)
-    by_frequency = class_weights[given] / weight.sum()
-    if not _agrees_beyond_chance(before, given, weight):
+    if not unseen.agrees:
         return "on unseen rows the networks agree with the given labels no better than by chance"
-    unseen = torch.lerp(_tempered_at_given(before, given, weight), by_frequency, _FLOOR)
-    corrected = torch.lerp(seen_through_noise, by_frequency, _FLOOR)
-    if _clearly_better(unseen, corrected, weight):
+    weight = _weights(given, sample_weight)
+    rows = weight > 0
+    corrected = noise.log_likelihoods(after).exp()[rows]
+    before, given, weight = unseen.likely[rows], given[rows], weight[rows]
+    by_frequency = _class_shares(given, weight, after.shape[1])[given]
+    before = torch.lerp(before, by_frequency, _FLOOR)
+    corrected = torch.lerp(corrected, by_frequency, _FLOOR)
+    if _clearly_better(before, corrected, weight):
         return (
             "seen through the noise matrix, the corrected labels explain the given ones worse than the network did "
             "before any label was changed"
         )
-    share = _best_share(unseen, corrected, weight)
-    if share >= _SMALLEST_SHARE and _clearly_better(torch.lerp(corrected, unseen, share), corrected, weight):
+    share = _best_share(before, corrected, weight)
+    if share >= _SMALLEST_SHARE and _clearly_better(torch.lerp(corrected, before, share), corrected, weight):
         return (
             f"the given labels follow the inputs also within a class (about {share:.0%} of them), so that wrong labels "
             "cannot be told from unusual ones"
@@ -75,19 +88,37 @@ def reason_to_refuse(
     return None
 
 
+def _weights(given: Tensor, sample_weight: Tensor | None) -> Tensor:
+    return torch.ones(len(given), device=given.device) if sample_weight is None else sample_weight
+
+
+def _class_shares(given: Tensor, weight: Tensor, n_classes: int) -> Tensor:
+    return torch.zeros(n_classes, device=given.device).index_add_(0, given, weight) / weight.sum()
+
+
 def _agrees_beyond_chance(proba: Tensor, given: Tensor, weight: Tensor) -> bool:
     """Whether outputs at the given classes are higher than if these were shuffled, by a permutation test."""
-    shares = torch.zeros(proba.shape[1], device=proba.device).index_add_(0, given, weight) / weight.sum()
-    expected = proba @ shares
-    variance = (proba**2 @ shares - expected**2).clamp_min(0.0)
-    ahead = weight * (proba.gather(1, given.unsqueeze(1)).squeeze(1) - expected)
-    return bool(ahead.sum() > _STANDARD_ERRORS_OF_CHANCE * (weight**2 * variance).sum().sqrt())
+    shares = _class_shares(given, weight, proba.shape[1])
+    ahead = variance = 0.0
+    for rows in row_blocks(*proba.shape):
+        block = proba[rows]
+        expected = block @ shares
+        ahead += float((weight[rows] * (_at(block, given[rows]) - expected)).sum())
+        variance += float((weight[rows] ** 2 * (block**2 @ shares - expected**2).clamp_min(0.0)).sum())
+    return ahead > _STANDARD_ERRORS_OF_CHANCE * math.sqrt(variance)
 
 
 def _tempered_at_given(proba: Tensor, given: Tensor, weight: Tensor) -> Tensor:
     """Give the outputs at the given classes, at the temperature that makes these most likely."""
-    candidates = [temper(proba, t).gather(1, given.unsqueeze(1)).squeeze(1) for t in TEMPERATURES]
-    return max(candidates, key=lambda likely: float((weight * likely.clamp_min(1e-9).log()).sum()))
+
+    def tempered(temperature: float) -> Tensor:
+        return torch.cat([_at(temper(proba[rows], temperature), given[rows]) for rows in row_blocks(*proba.shape)])
+
+    return max(map(tempered, TEMPERATURES), key=lambda likely: float((weight * likely.clamp_min(1e-9).log()).sum()))
+
+
+def _at(proba: Tensor, classes: Tensor) -> Tensor:
+    return proba.gather(1, classes.unsqueeze(1)).squeeze(1)
 
 
 def _clearly_better(likely: Tensor, than: Tensor, weight: Tensor) -> bool:

@@ -7,10 +7,11 @@ calls the user's callbacks and predicts. The epoch loop is ours: one for all kin
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from skorch import NeuralNet
@@ -23,12 +24,13 @@ from .data import Rows, as_network_input, row_batches
 from .ensembles import Ensemble, clip_gradients
 from .exceptions import TrainingDivergedError
 from .labels import LabelStore, share_of_earlier
-from .losses import RunningMean, evaluate_objective
+from .losses import ObjectiveStep, RunningMean, objective_gradient, objective_terms, sum_of_terms
 
 __all__ = ["JointNet", "Stage", "Trainer", "build_net", "isolated_rng", "learning_rate_factor"]
 
 
 _PREDICTION_BATCH = 512  # rows, at least; without gradients there is room for more than in training
+_STRETCH = 1 << 18  # outputs whose labels are looked up and recorded at a time
 _ONEDNN_BLOCK = 16  # channels, the largest of its kernels
 
 
@@ -45,6 +47,16 @@ class Stage:
     schedule: str  # of `learning_rate_factor`
     max_epochs: int
     prior_momentum: float = 0.0
+
+
+class _Stretch(NamedTuple):
+    """Rows that are trained on one after the other, and what is known of them."""
+
+    numbers: Tensor  # (n_rows,)
+    targets: Tensor  # (n_rows, n_classes)
+    weight: Tensor | None  # (n_rows,) or (k, n_rows)
+    trained: Tensor | None  # (k, n_rows): which networks are trained on them
+    batches: list[slice]
 
 
 class JointNet(NeuralNet):
@@ -218,6 +230,7 @@ class Trainer:
     ):
         self.net, self.rows, self.labels, self.stage = net, rows, labels, stage
         self.generator, self.weight, self.folds = generator, sample_weight, folds
+        self._device = torch.device(net.device)
         self.train_on_all()
         self._rate_factor = 1.0
         self._running_mean: Tensor | None = None
@@ -225,6 +238,7 @@ class Trainer:
         if folds is not None:
             self._network_numbers = torch.arange(net.module_.n_networks, device=folds.device).unsqueeze(1)
         # batch events are for the user's callbacks; the default one hears of epochs only
+        self._network_weights = [weight for group in net.optimizer_.param_groups for weight in group["params"]]
         self._has_user_callbacks = len(net.callbacks_) > len(net.get_default_callbacks())
 
     def train_on_all(self) -> None:
@@ -236,7 +250,7 @@ class Trainer:
         everyone = torch.arange(len(self.rows))
         positive = ~rows if self.weight is None else ~rows & (self.weight.cpu() > 0)
         self._trained, self._untrained = everyone[positive], everyone[~positive]
-        self._left_out = rows.to(self.labels.codes.device)
+        self._left_out = rows.to(self._device)
 
     @contextlib.contextmanager
     def session(self) -> Iterator[None]:
@@ -253,10 +267,10 @@ class Trainer:
         self.net.notify("on_epoch_begin", dataset_train=self.rows, dataset_valid=None)
         self._set_rate_factor(learning_rate_factor(self.stage.schedule, epoch, self.stage.max_epochs))
         self.net.module_.train()
-        sums = torch.zeros(4, device=self.labels.codes.device)
-        self._unseen = torch.zeros(2, device=sums.device)  # how many agreed with their given label, and of how many
-        for numbers, x in self._shuffled_batches():
-            sums += self._train_on_batch(numbers, x, record)
+        sums = torch.zeros(4, device=self._device)
+        self._unseen = torch.zeros(2, device=self._device)  # how many agreed with their given label, and of how many
+        for stretch, batches in self._stretches():
+            sums += self._train_on_stretch(stretch, batches, record)
         terms = (sums[:3] / sums[3]).cpu()  # the only synchronisation with the device in the θ-step
         loss = terms @ torch.tensor([1.0, self.stage.alpha, self.stage.beta])
         if not torch.isfinite(loss):
@@ -271,57 +285,74 @@ class Trainer:
         self.net.notify("on_epoch_end", dataset_train=self.rows, dataset_valid=None)
         return torch.cat([loss[None], terms])
 
-    def _train_on_batch(self, numbers: Tensor, x: Tensor, record: bool) -> Tensor:
-        """Give L_c, L_p and L_e times the batch's weight, and that weight: sums over the networks, shape (4,)."""
+    def _train_on_stretch(self, stretch: _Stretch, batches: Iterator[Tensor], record: bool) -> Tensor:
+        """Train on a few batches; give the sums of `sum_of_terms`.
+
+        Whatever need not be done for each batch is done here: on small networks small operations would take as long
+        as the network.
+        """
+        log_probas, log_means = [], []
+        for rows in stretch.batches:
+            part = _Stretch(
+                stretch.numbers[rows],
+                stretch.targets[rows],
+                None if stretch.weight is None else stretch.weight[..., rows],
+                None if stretch.trained is None else stretch.trained[:, rows],
+                [],
+            )
+            step = self._train_on_batch(part, next(batches))
+            log_probas.append(step.log_proba)
+            log_means.append(step.log_mean)
+        log_proba = torch.cat(log_probas, dim=-2)
+        outputs = self._of_own_network(stretch.numbers, log_proba).exp()
+        if self.folds is not None:
+            self._note_unseen(stretch.numbers, outputs)
+        if record:
+            self.labels.record(stretch.numbers.to(self.labels.device), outputs)
+        sizes = [rows.stop - rows.start for rows in stretch.batches]
+        if stretch.weight is None:
+            batch_weights = torch.tensor(sizes, dtype=torch.float32, device=self._device)
+        else:
+            batch_weights = torch.stack([weight.sum(dim=-1) for weight in stretch.weight.split(sizes, dim=-1)])
+        prior = self.stage.class_prior
+        return sum_of_terms(log_proba, stretch.targets, stretch.weight, torch.stack(log_means), batch_weights, prior)
+
+    def _train_on_batch(self, part: _Stretch, x: Tensor) -> ObjectiveStep:
         net, stage = self.net, self.stage
         if self._has_user_callbacks:
-            net.notify("on_batch_begin", batch=(x, numbers), training=True)
-        weight = self._weights(numbers)
-        net.optimizer_.zero_grad(set_to_none=True)
-        loss, terms, proba, log_mean = evaluate_objective(
-            net.infer(x, None if self.folds is None else self._is_trained(numbers)),
-            self.labels.targets(numbers),
-            stage.class_prior,
-            stage.alpha,
-            stage.beta,
-            weight,
-            self._earlier_mean(),
+            net.notify("on_batch_begin", batch=(x, part.numbers), training=True)
+        for weight in self._network_weights:
+            weight.grad = None
+        logits = net.infer(x, part.trained)
+        step = objective_gradient(
+            logits, part.targets, stage.class_prior, stage.alpha, stage.beta, part.weight, self._earlier_mean()
         )
-        loss.sum().backward()
-        self._running_mean, self._batches_seen = log_mean, self._batches_seen + 1
+        logits.backward(step.gradient)
+        self._running_mean, self._batches_seen = step.log_mean, self._batches_seen + 1
         if stage.max_grad_norm is not None:
             clip_gradients(net.module_, stage.max_grad_norm)
         if self._has_user_callbacks:
             named = TeeGenerator(net.module_.named_parameters())
-            net.notify("on_grad_computed", named_parameters=named, batch=(x, numbers), training=True)
+            net.notify("on_grad_computed", named_parameters=named, batch=(x, part.numbers), training=True)
         net.optimizer_.step()
-        proba = self._of_own_network(numbers, proba)
-        if self.folds is not None:
-            self._note_unseen(numbers, proba)
-        if record:
-            self.labels.record(numbers, proba)
         if self._has_user_callbacks:
-            loss = loss.detach().mean()
-            net.history.record_batch("train_loss", loss.item())
-            net.history.record_batch("train_batch_size", len(numbers))
-            net.notify("on_batch_end", batch=(x, numbers), training=True, loss=loss, y_pred=proba)
-        if weight is None:
-            return torch.cat([terms, terms.new_ones(1)]) * len(numbers)
-        total = weight.sum(dim=-1, keepdim=True)
-        return torch.cat([terms * total, total], dim=-1).reshape(-1, 4).sum(dim=0)
+            self._tell_of_batch(part, x, step)
+        return step
 
-    def _weights(self, numbers: Tensor) -> Tensor | None:
+    def _tell_of_batch(self, part: _Stretch, x: Tensor, step: ObjectiveStep) -> None:
+        divergence, imbalance, entropy = objective_terms(step, part.targets, self.stage.class_prior, part.weight)
+        loss = (divergence + self.stage.alpha * imbalance + self.stage.beta * entropy).mean()
+        self.net.history.record_batch("train_loss", loss.item())
+        self.net.history.record_batch("train_batch_size", len(part.numbers))
+        outputs = self._of_own_network(part.numbers, step.proba)
+        self.net.notify("on_batch_end", batch=(x, part.numbers), training=True, loss=loss, y_pred=outputs)
+
+    def _weights(self, numbers: Tensor, trained: Tensor | None) -> Tensor | None:
         """Give the weight of each row, of shape (n_rows,) or (k, n_rows): 0 in the network that leaves it out."""
         weight = None if self.weight is None else self.weight[numbers]
-        if self.folds is None:
+        if trained is None:
             return weight
-        trained = self._is_trained(numbers).float()
-        return trained if weight is None else trained * weight
-
-    def _is_trained(self, numbers: Tensor) -> Tensor:
-        """Say which rows each network is trained on, bool of shape (k, n_rows)."""
-        assert self.folds is not None
-        return self.folds[numbers] != self._network_numbers
+        return trained.float() if weight is None else trained * weight
 
     def _of_own_network(self, numbers: Tensor, proba: Tensor) -> Tensor:
         """Choose each row's output: that of the network that leaves it out."""
@@ -330,7 +361,8 @@ class Trainer:
         return proba[self.folds[numbers], torch.arange(len(numbers), device=proba.device)]
 
     def _note_unseen(self, numbers: Tensor, proba: Tensor) -> None:
-        agreed = (proba.argmax(dim=1) == self.labels.given[numbers]).sum()
+        given = self.labels.given[numbers.to(self.labels.device)].to(proba.device)
+        agreed = (proba.argmax(dim=1) == given).sum()
         self._unseen += torch.stack([agreed, torch.full_like(agreed, len(numbers))])
 
     def _earlier_mean(self) -> RunningMean | None:
@@ -349,12 +381,21 @@ class Trainer:
         remedy = f"Lower `{self.stage.lr_parameter}`{clip}, or look for extreme values in X."
         return TrainingDivergedError(f"In {self.stage.name}, the {what}. {remedy}")
 
-    def _shuffled_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _stretches(self) -> Iterator[tuple[_Stretch, Iterator[Tensor]]]:
+        """Deal out the rows to train on in random order; the batches of each stretch are to be taken in turn."""
         order = self._trained[torch.randperm(len(self._trained), generator=self.generator)]
         sizes = batch_sizes(len(order), self.net.batch_size)
-        to_read = order.to(self.rows.number_device).split(sizes)
-        to_label = order.to(self.labels.codes.device).split(sizes)
-        return zip(to_label, self.rows.batches(to_read), strict=True)
+        batches = self.rows.batches(order.to(self.rows.number_device).split(sizes))
+        n_networks = 1 if self.folds is None else self.net.module_.n_networks
+        n_batches = max(1, _STRETCH // (self.net.batch_size * self.labels.n_classes * n_networks))
+        for first in range(0, len(sizes), n_batches):
+            ends = list(itertools.accumulate(sizes[first : first + n_batches]))
+            numbers, order = order[: ends[-1]], order[ends[-1] :]
+            targets = self.labels.targets(numbers.to(self.labels.device)).to(self._device)
+            numbers = numbers.to(self._device)
+            trained = None if self.folds is None else self.folds[numbers] != self._network_numbers
+            slices = [slice(*pair) for pair in itertools.pairwise([0, *ends])]
+            yield _Stretch(numbers, targets, self._weights(numbers, trained), trained, slices), batches
 
     def _record_untrained(self, record: bool) -> None:
         numbers = self._untrained.split(self.net.batch_size)
@@ -362,10 +403,10 @@ class Trainer:
         self.net.module_.eval()
         with torch.no_grad():
             for chunk, x in zip(numbers, self.rows.batches(to_read), strict=True):
-                chunk = chunk.to(self.labels.codes.device)
+                chunk = chunk.to(self._device)
                 proba = self._of_own_network(chunk, softmax_rows(self.net.infer(x)))
                 if record:
-                    self.labels.record(chunk, proba)
+                    self.labels.record(chunk.to(self.labels.device), proba)
                 left_out = self._left_out[chunk]
                 self._note_unseen(chunk[left_out], proba[left_out])
 

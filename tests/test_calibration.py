@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from noisyfit.calibration import calibrate, temper
-from noisyfit.noise import corrupt_labels, pair_flip_noise, symmetric_noise
+from noisyfit.calibration import calibrate
+from noisyfit.noise import corrupt_labels, pair_flip_noise, symmetric_noise, temper
 
 N = 4000
 

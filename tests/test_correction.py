@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from noisyfit.correction import conclude, evidence_weight
+from noisyfit.correction import conclude, evidence_weight, look_first
 from noisyfit.labels import LabelStore, label_rule
 from noisyfit.noise import NoiseMatrix, corrupt_labels, symmetric_noise
 
@@ -16,12 +16,14 @@ N, N_CLASSES = 2000, 4
 def concluded(given, proba):
     """Conclude from outputs that did not change while training."""
     given = torch.from_numpy(given)
-    labels = LabelStore(given, N_CLASSES, 1, label_rule("soft", None), soft=True, keep_first=True)
+    labels = LabelStore(given, N_CLASSES, 1, label_rule("soft", None), soft=True)
     labels.record(torch.arange(N), proba)
     labels.close_epoch()
-    labels.step(labels.average_outputs())
+    outputs = labels.average_outputs()
+    first = look_first(outputs, given, None, torch.Generator())
+    labels.step(outputs)
     noise = NoiseMatrix(given, N_CLASSES)
-    evidence = conclude(labels, noise, None, torch.Generator().manual_seed(0))
+    evidence = conclude(labels, noise, first, torch.Generator())
     return evidence, labels, noise
 
 

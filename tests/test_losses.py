@@ -11,10 +11,12 @@ import torch
 from noisyfit.losses import (
     RunningMean,
     class_prior_divergence,
-    evaluate_objective,
     joint_loss,
     kl_classification_loss,
+    objective_gradient,
+    objective_terms,
     prediction_entropy,
+    sum_of_terms,
 )
 
 N_BATCH, N_CLASSES = 7, 4
@@ -89,12 +91,28 @@ def test_fused_objective_equals_the_sum_of_the_terms(batch, weighted):
     z, y = logits[rows], labels[rows]
     expected = kl_classification_loss(z, y) + ALPHA * class_prior_divergence(z, prior) + BETA * prediction_entropy(z)
     (expected_gradient,) = torch.autograd.grad(expected, logits)
-    loss, terms, proba, _ = evaluate_objective(logits, labels, prior, ALPHA, BETA, weight)
-    (gradient,) = torch.autograd.grad(loss, logits)
-    torch.testing.assert_close(loss, expected)
-    torch.testing.assert_close(gradient, expected_gradient)
-    torch.testing.assert_close(proba, logits.softmax(1).detach())
+    step = objective_gradient(logits, labels, prior, ALPHA, BETA, weight)
+    terms = torch.stack(objective_terms(step, labels, prior, weight))
+    torch.testing.assert_close(terms @ torch.tensor([1.0, ALPHA, BETA]).double(), expected)
+    torch.testing.assert_close(step.gradient, expected_gradient)
+    torch.testing.assert_close(step.proba, logits.softmax(1).detach())
     np.testing.assert_allclose(terms, numpy_terms(logits.detach(), labels.numpy(), prior.numpy(), weight), rtol=1e-10)
+
+
+class WeightedLoss(torch.autograd.Function):
+    """The weighted loss, with the gradient that is given for it."""
+
+    @staticmethod
+    def forward(ctx, logits, labels, prior):
+        weight = torch.arange(1.0, N_BATCH + 1)
+        step = objective_gradient(logits, labels, prior, ALPHA, BETA, weight)
+        ctx.save_for_backward(step.gradient)
+        divergence, imbalance, entropy = objective_terms(step, labels, prior, weight)
+        return divergence + ALPHA * imbalance + BETA * entropy
+
+    @staticmethod
+    def backward(ctx, grad_loss):
+        return grad_loss * ctx.saved_tensors[0], None, None
 
 
 CASES = {
@@ -102,7 +120,7 @@ CASES = {
     "prior": lambda z, y, p: class_prior_divergence(z, p),
     "entropy": lambda z, y, p: prediction_entropy(z),
     "joint": lambda z, y, p: joint_loss(z, y, p, ALPHA, BETA),
-    "joint, weighted": lambda z, y, p: evaluate_objective(z, y, p, ALPHA, BETA, torch.arange(1.0, N_BATCH + 1))[0],
+    "joint, weighted": WeightedLoss.apply,
 }
 
 
@@ -144,61 +162,71 @@ def test_class_of_no_share_is_left_out():
 
 def test_labels_and_prior_get_no_gradient(batch):
     logits, labels, prior = batch
-    _, terms, proba, _ = evaluate_objective(logits, labels, prior, ALPHA, BETA)
-    assert not terms.requires_grad
-    assert not proba.requires_grad
+    labels.requires_grad_(), prior.requires_grad_()
+    joint_loss(logits, labels, prior, ALPHA, BETA).backward()
+    assert labels.grad is None
+    assert prior.grad is None
 
 
 def test_networks_side_by_side_have_a_loss_each(batch):
     logits, labels, prior = batch
     weight = torch.stack([torch.arange(1.0, N_BATCH + 1), torch.tensor([0.0, 1, 0, 1, 1, 0, 1])]).double()
-    stacked = torch.stack([logits.detach(), 2 * logits.detach()]).requires_grad_()
-    together = evaluate_objective(stacked, labels, prior, ALPHA, BETA, weight)
-    together.loss.sum().backward()
+    stacked = torch.stack([logits, 2 * logits]).detach()
+    together = objective_gradient(stacked, labels, prior, ALPHA, BETA, weight)
+    terms = objective_terms(together, labels, prior, weight)
     for i in range(2):
-        z = stacked[i].detach().requires_grad_()
-        alone = evaluate_objective(z, labels, prior, ALPHA, BETA, weight[i])
-        alone.loss.backward()
-        torch.testing.assert_close(stacked.grad[i], z.grad)
+        alone = objective_gradient(stacked[i], labels, prior, ALPHA, BETA, weight[i])
+        torch.testing.assert_close([term[i] for term in terms], [*objective_terms(alone, labels, prior, weight[i])])
         for of_both, of_one in zip(together, alone, strict=True):
             torch.testing.assert_close(of_both[i], of_one)
-    assert (stacked.grad[1][weight[1] == 0] == 0).all()  # a row that a network leaves out gives it no gradient
+    assert (together.gradient[1][weight[1] == 0] == 0).all()  # a row that a network leaves out gives it no gradient
 
 
 @pytest.mark.parametrize("earlier", [None, RunningMean(torch.zeros(2, N_CLASSES).double() - 2, 0.9)])
 def test_a_network_that_leaves_out_the_whole_batch_gets_no_gradient(batch, earlier):
     logits, labels, prior = batch
-    stacked = torch.stack([logits.detach()] * 2).requires_grad_()
+    stacked = torch.stack([logits] * 2)
     weight = torch.stack([torch.ones(N_BATCH), torch.zeros(N_BATCH)]).double()
-    objective = evaluate_objective(stacked, labels, prior, ALPHA, BETA, weight, earlier)
-    objective.loss.sum().backward()
-    assert torch.isfinite(objective.loss).all()
-    assert stacked.grad[0].abs().sum() > 0
-    assert (stacked.grad[1] == 0).all()
+    step = objective_gradient(stacked, labels, prior, ALPHA, BETA, weight, earlier)
+    assert all(torch.isfinite(term).all() for term in objective_terms(step, labels, prior, weight))
+    assert step.gradient[0].abs().sum() > 0
+    assert (step.gradient[1] == 0).all()
 
 
 def test_running_mean_of_the_predictions(batch):
     logits, labels, prior = batch
     earlier, share = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64), 0.9
-    objective = evaluate_objective(logits, labels, prior, ALPHA, BETA, None, RunningMean(earlier.log(), share))
+    step = objective_gradient(logits, labels, prior, ALPHA, BETA, None, RunningMean(earlier.log(), share))
     s = logits.softmax(dim=1)
     mean = share * earlier + (1 - share) * s.detach().mean(dim=0)
-    torch.testing.assert_close(objective.log_mean, mean.log())
-    torch.testing.assert_close(objective.terms[1], (prior * (prior / mean).log()).sum())
+    torch.testing.assert_close(step.log_mean, mean.log())
+    torch.testing.assert_close(objective_terms(step, labels, prior)[1], (prior * (prior / mean).log()).sum())
     # p / s_bar of all data so far, d s_bar of this batch
     slope = -(prior / mean * s.mean(dim=0)).sum()
     expected = kl_classification_loss(logits, labels) + ALPHA * slope + BETA * prediction_entropy(logits)
-    torch.testing.assert_close(torch.autograd.grad(objective.loss, logits)[0], torch.autograd.grad(expected, logits)[0])
+    torch.testing.assert_close(step.gradient, torch.autograd.grad(expected, logits)[0])
 
 
-def test_joint_objective_can_be_vectorised(batch):
+def test_terms_of_several_batches_add_up(batch):
     logits, labels, prior = batch
-    stacked = torch.stack([logits.detach(), 2 * logits.detach()])
-    gradient = torch.func.vmap(torch.func.grad(lambda z: joint_loss(z, labels, prior, ALPHA, BETA)))(stacked)
-    for z, g in zip(stacked, gradient, strict=True):
-        z = z.clone().requires_grad_()
-        joint_loss(z, labels, prior, ALPHA, BETA).backward()
-        torch.testing.assert_close(g, z.grad)
+    stacked = torch.stack([logits, 2 * logits]).detach()
+    weight = torch.stack([torch.arange(1.0, N_BATCH + 1), torch.tensor([0.0, 1, 0, 1, 1, 0, 1])]).double()
+    steps, expected = [], torch.zeros(4).double()
+    for rows in (slice(0, 3), slice(3, N_BATCH)):
+        step = objective_gradient(stacked[:, rows], labels[rows], prior, ALPHA, BETA, weight[:, rows])
+        terms = torch.stack(objective_terms(step, labels[rows], prior, weight[:, rows]))
+        totals = weight[:, rows].sum(dim=1)
+        expected += torch.cat([(terms * totals).sum(dim=1), totals.sum()[None]])
+        steps.append((step, totals))
+    together = sum_of_terms(
+        torch.cat([step.log_proba for step, _ in steps], dim=1),
+        labels,
+        weight,
+        torch.stack([step.log_mean for step, _ in steps]),
+        torch.stack([totals for _, totals in steps]),
+        prior,
+    )
+    torch.testing.assert_close(together, expected)
 
 
 @pytest.mark.parametrize(

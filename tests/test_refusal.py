@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits, make_classification
 from noisyfit import JointOptimizationClassifier
 from noisyfit.exceptions import CorrectionRefusedWarning
 from noisyfit.noise import NoiseMatrix, corrupt_labels, symmetric_noise
-from noisyfit.refusal import reason_to_refuse
+from noisyfit.refusal import judge_unseen, reason_to_refuse
 
 N, N_CLASSES = 3000, 4
 
@@ -24,9 +24,8 @@ def draw(spread, seed=0):
 
 def reason(before, after, given, matrix, weight=None):
     given = torch.from_numpy(given)
-    return reason_to_refuse(
-        before, after, NoiseMatrix(given, N_CLASSES, matrix=torch.from_numpy(matrix)), given, weight
-    )
+    noise = NoiseMatrix(given, N_CLASSES, matrix=torch.from_numpy(matrix))
+    return reason_to_refuse(judge_unseen(before, given, weight), after, noise, given, weight)
 
 
 @pytest.mark.parametrize("seed", range(5))
