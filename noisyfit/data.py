@@ -20,7 +20,7 @@ from sklearn.utils.validation import assert_all_finite, check_consistent_length,
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-__all__ = ["Rows", "as_network_input", "as_rows", "check_inputs", "is_bytes", "row_batches"]
+__all__ = ["Rows", "as_network_input", "as_rows", "check_inputs", "is_bytes", "row_batches", "slices"]
 
 Chunk = Tensor | slice
 _BLOCK_NUMBERS = 1 << 20
@@ -61,7 +61,9 @@ def as_rows(X: Any, device: torch.device, loader_params: dict[str, Any] | None =
     if sp.issparse(X):
         return SparseRows(X)
     if isinstance(X, np.memmap):
-        return MemmapRows(X)
+        readable = X.dtype in (np.float32, np.uint8) and X.dtype.isnative and X.flags.c_contiguous
+        as_it_is = readable and (X.dtype == np.float32 or is_bytes(X))
+        return TensorRows(np.asarray(X), torch.device("cpu")) if as_it_is else MemmapRows(X)
     return TensorRows(X, device)
 
 
@@ -90,8 +92,11 @@ class Rows(Dataset[Any]):
     def __len__(self) -> int:
         raise NotImplementedError
 
-    def batches(self, chunks: Sequence[Chunk]) -> Iterator[Tensor]:
-        """Give the rows of each chunk of row numbers, in turn; chunks are int64 tensors or slices."""
+    def batches(self, chunks: Sequence[Chunk], copy: bool = True) -> Iterator[Tensor]:
+        """Give the rows of each chunk of row numbers, in turn; chunks are int64 tensors or slices.
+
+        Without `copy` they may be the caller's array itself, not to be written to.
+        """
         raise NotImplementedError
 
     def moments(self, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -100,7 +105,7 @@ class Rows(Dataset[Any]):
 
     def _blocks(self) -> list[Chunk]:
         """Give all rows, a few at a time."""
-        return _slices(len(self), _block_size(self.item_shape))
+        return slices(len(self), _block_size(self.item_shape))
 
     def fingerprints(self) -> NDArray[np.uint64] | None:
         """Give a number for each row, the same for equal rows; None where that would mean reading a Dataset."""
@@ -144,10 +149,10 @@ class TensorRows(Rows):
     def __len__(self) -> int:
         return len(self._tensor)
 
-    def batches(self, chunks: Sequence[Chunk]) -> Iterator[Tensor]:
+    def batches(self, chunks: Sequence[Chunk], copy: bool = True) -> Iterator[Tensor]:
         for chunk in chunks:
-            if isinstance(chunk, slice):  # a view of the caller's array, and a network may work in place
-                yield self._tensor[chunk].clone()
+            if isinstance(chunk, slice):  # a view, and a network may work in place
+                yield self._tensor[chunk].clone() if copy else self._tensor[chunk]
             else:  # several times as fast as an index in brackets
                 yield self._tensor.index_select(0, chunk)
 
@@ -163,7 +168,7 @@ class MemmapRows(Rows):
     def __len__(self) -> int:
         return len(self._array)
 
-    def batches(self, chunks: Sequence[Chunk]) -> Iterator[Tensor]:
+    def batches(self, chunks: Sequence[Chunk], copy: bool = True) -> Iterator[Tensor]:
         for chunk in chunks:
             rows = self._array[chunk if isinstance(chunk, slice) else chunk.numpy()]
             yield torch.from_numpy(np.array(rows, dtype=self._dtype, order="C"))
@@ -179,7 +184,7 @@ class SparseRows(Rows):
     def __len__(self) -> int:
         return int(self._matrix.shape[0])
 
-    def batches(self, chunks: Sequence[Chunk]) -> Iterator[Tensor]:
+    def batches(self, chunks: Sequence[Chunk], copy: bool = True) -> Iterator[Tensor]:
         for chunk in chunks:
             rows = self._matrix[chunk if isinstance(chunk, slice) else chunk.numpy()]
             yield torch.from_numpy(np.ascontiguousarray(rows.toarray(), dtype=np.float32))
@@ -213,7 +218,7 @@ class DatasetRows(Rows):
     def __len__(self) -> int:
         return len(self._dataset)
 
-    def batches(self, chunks: Sequence[Chunk]) -> Iterator[Tensor]:
+    def batches(self, chunks: Sequence[Chunk], copy: bool = True) -> Iterator[Tensor]:
         self._sampler.chunks = chunks
         for batch in self._loader:
             batch = _only_input(batch)
@@ -247,11 +252,12 @@ def row_batches(dataset: Any, batch_size: int, **loader_params: Any) -> Iterator
     if not isinstance(dataset, Rows):
         yield from DataLoader(dataset, batch_size=batch_size, generator=torch.Generator(), **loader_params)
         return
-    for batch in dataset.batches(_slices(len(dataset), batch_size)):
+    for batch in dataset.batches(slices(len(dataset), batch_size)):
         yield batch, None
 
 
-def _slices(n_rows: int, size: int) -> list[Chunk]:
+def slices(n_rows: int, size: int) -> list[Chunk]:
+    """Cut rows, in order, into chunks of one size."""
     return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
 
 

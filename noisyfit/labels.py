@@ -191,7 +191,7 @@ class OutputWindow:
     """Outputs of the last epochs, in a ring that holds an epoch in each slot.
 
     An output s takes two bytes, as the integer nearest to 65535 sqrt(s). Means are within 1.4e-5 of those of the
-    outputs, and small outputs, which say how sure a network is, keep three digits down to 1e-7.
+    outputs, and those of small outputs, which say how sure a network is, within 5 % down to 1e-7.
     """
 
     def __init__(self, given: Tensor, n_classes: int, window: int, in_file: bool):

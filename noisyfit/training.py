@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from skorch import NeuralNet
 from skorch.callbacks import EpochTimer
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
 from .augmentation import Augmentation
-from .data import Rows, as_network_input, row_batches
+from .data import Rows, as_network_input, row_batches, slices
 from .ensembles import Ensemble, clip_gradients
 from .exceptions import TrainingDivergedError
 from .labels import LabelStore, share_of_earlier
@@ -29,7 +32,8 @@ from .losses import ObjectiveStep, RunningMean, objective_gradient, objective_te
 __all__ = ["JointNet", "Stage", "Trainer", "build_net", "isolated_rng", "learning_rate_factor"]
 
 
-_PREDICTION_BATCH = 512  # rows, at least; without gradients there is room for more than in training
+_PREDICTION_BATCH = (512, 4096)  # rows, least and most; without gradients there is room for more than in training
+_PREDICTION_NUMBERS = 1 << 18  # of inputs in a batch, in between: what a processor's cache has room for
 _STRETCH = 1 << 18  # outputs whose labels are looked up and recorded at a time
 _ONEDNN_BLOCK = 16  # channels, the largest of its kernels
 
@@ -101,6 +105,24 @@ class JointNet(NeuralNet):
             logits: Tensor = self.module_(x) if trained is None else self.module_(x, trained)
         return logits.float()
 
+    def predict_proba(self, X: Any) -> NDArray[np.float32]:
+        """Give the probabilities (n, n_classes) of rows."""
+        if not isinstance(X, Rows):
+            return super().predict_proba(X)
+        self.module_.eval()
+        size = _PREDICTION_NUMBERS // max(1, math.prod(X.item_shape))
+        size = max(self.batch_size, min(max(size, _PREDICTION_BATCH[0]), _PREDICTION_BATCH[1]))
+        chunks = slices(len(X), size)
+        with torch.no_grad():
+            first = next(iter(X.batches(chunks[:1])))  # a copy
+            proba = self.predict_nonlinearity(self.infer(first))
+            outputs = torch.empty(len(X), proba.shape[1])
+            outputs[chunks[0]] = proba
+            works_in_place = first._version > 0
+            for rows, x in zip(chunks[1:], X.batches(chunks[1:], copy=works_in_place), strict=True):
+                outputs[rows] = self.predict_nonlinearity(self.infer(x))
+        return outputs.numpy()
+
 
 def softmax_rows(logits: Tensor) -> Tensor:
     """Turn logits into probabilities; a named function, so that a net that predicts by it can be pickled."""
@@ -143,7 +165,7 @@ def build_net(
             batch_size=batch_size,
             train_split=None,
             iterator_valid=row_batches,
-            iterator_valid__batch_size=max(batch_size, _PREDICTION_BATCH),
+            iterator_valid__batch_size=max(batch_size, _PREDICTION_BATCH[0]),
             predict_nonlinearity=mean_softmax_rows if isinstance(module, Ensemble) else softmax_rows,
             verbose=0,
             **params,

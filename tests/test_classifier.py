@@ -449,8 +449,22 @@ def test_read_only_inputs(blobs, quick):
 def test_a_network_that_works_in_place_leaves_the_caller_s_array(blobs, quick, as_input):
     X, y, _ = blobs
     data = as_input(X)
-    quick(nn.Sequential(nn.ReLU(inplace=True), nn.Linear(5, 3))).fit(data, y).predict(data)
+    clf = quick(nn.Sequential(nn.ReLU(inplace=True), nn.Linear(5, 3))).fit(data, y)
     np.testing.assert_array_equal(np.asarray(data), X)
+    many = as_input(np.tile(X, (100, 1)))  # more than are predicted in one batch
+    clf.predict(many)
+    np.testing.assert_array_equal(np.asarray(many), np.tile(X, (100, 1)))
+
+
+@pytest.mark.parametrize("cross_fit", [0, 3])
+@pytest.mark.parametrize("window", [2, 0.9])
+def test_outputs_may_lie_in_a_file(blobs, quick, window, cross_fit):
+    X, y, _ = blobs
+    params = {"window": window, "cross_fit": cross_fit, "gamma": "auto"}
+    fits = [quick(label_store=place, **params).fit(X, y) for place in ("auto", "host", "device", "file")]
+    for clf in fits[1:]:
+        np.testing.assert_array_equal(clf.soft_labels_, fits[0].soft_labels_)
+        np.testing.assert_array_equal(clf.predict_proba(X), fits[0].predict_proba(X))
 
 
 def test_fits_in_threads_give_the_same_bits_and_leave_the_global_state(blobs, quick):

@@ -77,6 +77,7 @@ def fails(blobs, quick):
         ({"retrain_lr": -1.0}, ValueError, "`retrain_lr` must be finite and above 0, got -1.0. None takes `lr`"),
         ({"verbose": None}, TypeError, "`verbose` must be an int"),
         ({"precision": "float16"}, ValueError, "`precision` must be one of 'auto', 'float32', 'bfloat16'"),
+        ({"label_store": "disk"}, ValueError, "`label_store` must be one of .auto., .device., .host., .file."),
         ({"device": "cuda:99"}, ValueError, "`device` must be a device that is there, got 'cuda:99'.*device='auto'"),
         ({"augment": "crop_flip"}, ValueError, "`augment='crop_flip'` needs images"),
         ({"optimizer": "SGD"}, TypeError, "`optimizer` must be a torch optimizer class such as .*, got 'SGD'"),
