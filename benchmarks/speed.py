@@ -5,12 +5,13 @@
 
 Each race runs two things in turn in one process, in changing order, and reports the median of the rounds' ratios and
 the ratio of the best times, which other work on the machine disturbs least; wall time and CPU time (of this process
-alone, without its workers). Prints a table and writes JSON; races that are not run keep the figures they had.
+alone, without its workers). Prints them, and writes JSON and a table; races that are not run keep the figures they had.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import gc
 import json
 import statistics
@@ -59,6 +60,18 @@ def hold(race: Race, rounds: int) -> dict[str, Any]:
     }
 
 
+def write_table(races: dict[str, dict[str, Any]]) -> None:
+    """Write what the documentation shows."""
+    with (RESULTS / "speed.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["what", "against", "target", "ratio of bests", "median", "median, CPU time", "threads"])
+        for name in RACES:
+            if name in races:
+                race = races[name]
+                ratios = [f"{race[ratio]:.2f}" for ratio in ("ratio_of_bests", "median_ratio", "median_cpu_ratio")]
+                table.writerow([race["what"], race["against"], f"{race['target']:g}", *ratios, race["threads"]])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--races", nargs="+", default=list(RACES), choices=RACES, metavar="RACE", help=", ".join(RACES))
@@ -81,6 +94,7 @@ def main() -> None:
             flush=True,
         )
     write_json("speed", {"races": races})
+    write_table(races)
 
 
 if __name__ == "__main__":

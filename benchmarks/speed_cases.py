@@ -124,7 +124,7 @@ def prepare_images(batch: Tensor) -> Tensor:
 
 
 def fit_of_cnn(precision: str = "float32", target: float = 1.02) -> Race:
-    X, y = images(4_000)
+    X, y = images(2_000)
     network, shared = SlimNet(10), {"batch_size": 128, "lr": 0.05}
     clf = JointOptimizationClassifier(
         network, max_epochs=2, augment="crop_flip", precision=precision, **shared, **PAPER
@@ -212,7 +212,7 @@ def fit_through_pil(network: nn.Module, X: np.ndarray, y: np.ndarray, *, epochs:
 
 
 def against_pil() -> Race:
-    X, y = images(4_000)
+    X, y = images(2_000)
     network, shared = SlimNet(10), {"batch_size": 128, "lr": 0.05}
     clf = JointOptimizationClassifier(network, max_epochs=2, augment="crop_flip", **shared, **PAPER)
     fast = _bfloat16_is_fast()
@@ -257,12 +257,12 @@ def loss_of_batch(n_rows: int, target: float) -> Race:
     return Race(name, "the textbook form", target, lambda: repeat(joint_loss), lambda: repeat(textbook_loss))
 
 
-def cross_fitting(width: int, target: float) -> Race:
+def cross_fitting(width: int, epochs: int, target: float) -> Race:
     (X, y), network = table(5_000), mlp(width=width)
-    shared = PAPER | {"batch_size": 128, "lr": 0.05, "max_epochs": 5}
+    shared = PAPER | {"batch_size": 128, "lr": 0.05, "max_epochs": epochs}
     one = JointOptimizationClassifier(network, **shared)
     five = JointOptimizationClassifier(network, **shared | {"cross_fit": 5})
-    name = f"five networks side by side, 64-{width}-{width}-10, 5,000 rows, batch 128"
+    name = f"fit, five networks side by side, 64-{width}-{width}-10, 5,000 rows, {epochs} epochs"
     return Race(name, "one network", target, lambda: five.fit(X, y), lambda: one.fit(X, y))
 
 
@@ -310,9 +310,9 @@ RACES: dict[str, Callable[[], Race | None]] = {
     "cleanlab": against_cleanlab,
     "loss_128": lambda: loss_of_batch(128, 0.6),
     "loss_512": lambda: loss_of_batch(512, 0.45),
-    "cross_fit_128": lambda: cross_fitting(128, 2.5),
-    "cross_fit_256": lambda: cross_fitting(256, 5.0),
-    "cross_fit_1024": lambda: cross_fitting(1024, 5.0),
+    "cross_fit_128": lambda: cross_fitting(128, 20, 2.5),
+    "cross_fit_256": lambda: cross_fitting(256, 10, 5.0),
+    "cross_fit_1024": lambda: cross_fitting(1024, 2, 5.0),
     "prediction": prediction,
     "grid_search": grid_search,
 }

@@ -122,7 +122,7 @@ def _check_gamma(gamma: Any, cross_fit: Any) -> None:
     if isinstance(gamma, str):
         check_choice("gamma", gamma, ("auto",), hint="Or pass a weight, 0 for the paper's.")
     else:
-        check_number("gamma", gamma, low=0, hint="0 is the paper's, 1 takes the given label for full evidence.")
+        check_number("gamma", gamma, low=0, hint="Or leave it at 'auto'; 0 is the paper's.")
     check_number("cross_fit", cross_fit, low=0, integer=True, hint="0 or 1: one network; 2 and more: that many.")
     if gamma != "auto" and gamma > 0 and cross_fit < 2:
         warnings.warn(

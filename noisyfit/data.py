@@ -20,7 +20,9 @@ from sklearn.utils.validation import assert_all_finite, check_consistent_length,
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-__all__ = ["Rows", "as_network_input", "as_rows", "check_inputs", "is_bytes", "row_batches", "slices"]
+from .storage import row_slices
+
+__all__ = ["Rows", "as_network_input", "as_rows", "check_inputs", "is_bytes", "row_batches"]
 
 Chunk = Tensor | slice
 _BLOCK_NUMBERS = 1 << 20
@@ -103,9 +105,9 @@ class Rows(Dataset[Any]):
         """Give the weighted mean and variance over the rows, float64, each of `item_shape`."""
         return self._moments_over(self._blocks(), weight)
 
-    def _blocks(self) -> list[Chunk]:
+    def _blocks(self) -> list[slice]:
         """Give all rows, a few at a time."""
-        return slices(len(self), _block_size(self.item_shape))
+        return row_slices(len(self), _block_size(self.item_shape))
 
     def fingerprints(self) -> NDArray[np.uint64] | None:
         """Give a number for each row, the same for equal rows; None where that would mean reading a Dataset."""
@@ -252,13 +254,8 @@ def row_batches(dataset: Any, batch_size: int, **loader_params: Any) -> Iterator
     if not isinstance(dataset, Rows):
         yield from DataLoader(dataset, batch_size=batch_size, generator=torch.Generator(), **loader_params)
         return
-    for batch in dataset.batches(slices(len(dataset), batch_size)):
+    for batch in dataset.batches(row_slices(len(dataset), batch_size)):
         yield batch, None
-
-
-def slices(n_rows: int, size: int) -> list[Chunk]:
-    """Cut rows, in order, into chunks of one size."""
-    return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
 
 
 def looks_channels_last(item_shape: tuple[int, ...]) -> bool:

@@ -353,7 +353,7 @@ class NoiseMatrix:
                     self._by_given.append((given, rows if is_sorted else order[rows]))
         return iter(self._by_given)
 
-    def _blocks(self) -> Iterator[slice]:
+    def _blocks(self) -> list[slice]:
         return row_blocks(len(self._given), len(self._prior_counts))
 
     def true_class_shares(self) -> Tensor:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 
 import numpy as np
 import psutil
 import torch
 from torch import Tensor
 
-__all__ = ["PLACES", "choose_place", "empty", "row_blocks"]
+__all__ = ["PLACES", "choose_place", "empty", "row_blocks", "row_slices"]
 
 PLACES = ("device", "host", "file")
 _LARGEST_SHARE = 0.5  # of what is free
 _BLOCK = 1 << 18  # numbers: a block fits into a processor's cache
 
 
-def row_blocks(n_rows: int, n_classes: int) -> Iterator[slice]:
-    """Give all rows of a table, a few at a time: what is worked out on the way then takes no memory to speak of."""
-    size = max(1, _BLOCK // n_classes)
-    return (slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size))
+def row_slices(n_rows: int, size: int) -> list[slice]:
+    """Cut rows, in order, into slices of one size."""
+    return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
+
+
+def row_blocks(n_rows: int, n_classes: int) -> list[slice]:
+    """Cut a table into blocks: what is worked out on the way through them takes no memory to speak of."""
+    return row_slices(n_rows, max(1, _BLOCK // n_classes))
 
 
 def choose_place(label_store: str, n_bytes: int, device: torch.device) -> str:

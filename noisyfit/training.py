@@ -23,11 +23,12 @@ from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
 from .augmentation import Augmentation
-from .data import Rows, as_network_input, row_batches, slices
+from .data import Rows, as_network_input, row_batches
 from .ensembles import Ensemble, clip_gradients
 from .exceptions import TrainingDivergedError
 from .labels import LabelStore, share_of_earlier
 from .losses import ObjectiveStep, RunningMean, objective_gradient, objective_terms, sum_of_terms
+from .storage import row_slices
 
 __all__ = ["JointNet", "Stage", "Trainer", "build_net", "isolated_rng", "learning_rate_factor"]
 
@@ -53,14 +54,19 @@ class Stage:
     prior_momentum: float = 0.0
 
 
-class _Stretch(NamedTuple):
-    """Rows that are trained on one after the other, and what is known of them."""
+class _Known(NamedTuple):
+    """Some rows that are trained on one after the other, and what is known of them."""
 
     numbers: Tensor  # (n_rows,)
     targets: Tensor  # (n_rows, n_classes)
     weight: Tensor | None  # (n_rows,) or (k, n_rows)
     trained: Tensor | None  # (k, n_rows): which networks are trained on them
-    batches: list[slice]
+
+    def at(self, rows: slice) -> _Known:
+        """Give a part of them."""
+        weight = None if self.weight is None else self.weight[..., rows]
+        trained = None if self.trained is None else self.trained[:, rows]
+        return _Known(self.numbers[rows], self.targets[rows], weight, trained)
 
 
 class JointNet(NeuralNet):
@@ -112,7 +118,7 @@ class JointNet(NeuralNet):
         self.module_.eval()
         size = _PREDICTION_NUMBERS // max(1, math.prod(X.item_shape))
         size = max(self.batch_size, min(max(size, _PREDICTION_BATCH[0]), _PREDICTION_BATCH[1]))
-        chunks = slices(len(X), size)
+        chunks = row_slices(len(X), size)
         with torch.no_grad():
             first = next(iter(X.batches(chunks[:1])))  # a copy
             proba = self.predict_nonlinearity(self.infer(first))
@@ -291,8 +297,11 @@ class Trainer:
         self.net.module_.train()
         sums = torch.zeros(4, device=self._device)
         self._unseen = torch.zeros(2, device=self._device)  # how many agreed with their given label, and of how many
-        for stretch, batches in self._stretches():
-            sums += self._train_on_stretch(stretch, batches, record)
+        order = self._trained[torch.randperm(len(self._trained), generator=self.generator)]
+        sizes = batch_sizes(len(order), self.net.batch_size)
+        batches = self.rows.batches(order.to(self.rows.number_device).split(sizes))
+        for numbers, slices in self._stretches(order, sizes):
+            sums += self._train_on_stretch(self._look_up(numbers), slices, batches, record)
         terms = (sums[:3] / sums[3]).cpu()  # the only synchronisation with the device in the θ-step
         loss = terms @ torch.tensor([1.0, self.stage.alpha, self.stage.beta])
         if not torch.isfinite(loss):
@@ -307,39 +316,50 @@ class Trainer:
         self.net.notify("on_epoch_end", dataset_train=self.rows, dataset_valid=None)
         return torch.cat([loss[None], terms])
 
-    def _train_on_stretch(self, stretch: _Stretch, batches: Iterator[Tensor], record: bool) -> Tensor:
-        """Train on a few batches; give the sums of `sum_of_terms`.
+    def _stretches(self, order: Tensor, sizes: list[int]) -> Iterator[tuple[Tensor, list[slice]]]:
+        """Cut an epoch's row numbers into stretches, and each stretch into its batches.
 
-        Whatever need not be done for each batch is done here: on small networks small operations would take as long
-        as the network.
+        Whatever need not be done for each batch is done for a stretch: on small networks small operations would take
+        as long as the network.
         """
+        n_networks = 1 if self.folds is None else self.net.module_.n_networks
+        n_batches = max(1, _STRETCH // (self.net.batch_size * self.labels.n_classes * n_networks))
+        for first in range(0, len(sizes), n_batches):
+            ends = [0, *itertools.accumulate(sizes[first : first + n_batches])]
+            yield order[: ends[-1]], list(itertools.starmap(slice, itertools.pairwise(ends)))
+            order = order[ends[-1] :]
+
+    def _look_up(self, numbers: Tensor) -> _Known:
+        targets = self.labels.targets(numbers.to(self.labels.device)).to(self._device)
+        numbers = numbers.to(self._device)
+        trained = None if self.folds is None else self.folds[numbers] != self._network_numbers
+        weight = None if self.weight is None else self.weight[numbers]
+        if trained is not None:  # the network that leaves a row out gives it no weight
+            weight = trained.float() if weight is None else trained * weight
+        return _Known(numbers, targets, weight, trained)
+
+    def _train_on_stretch(self, known: _Known, slices: list[slice], batches: Iterator[Tensor], record: bool) -> Tensor:
+        """Train on the next batches; give the sums of `sum_of_terms`."""
         log_probas, log_means = [], []
-        for rows in stretch.batches:
-            part = _Stretch(
-                stretch.numbers[rows],
-                stretch.targets[rows],
-                None if stretch.weight is None else stretch.weight[..., rows],
-                None if stretch.trained is None else stretch.trained[:, rows],
-                [],
-            )
-            step = self._train_on_batch(part, next(batches))
+        for rows in slices:
+            step = self._train_on_batch(known.at(rows), next(batches))
             log_probas.append(step.log_proba)
             log_means.append(step.log_mean)
         log_proba = torch.cat(log_probas, dim=-2)
-        outputs = self._of_own_network(stretch.numbers, log_proba).exp()
+        outputs = self._of_own_network(known.numbers, log_proba).exp()
         if self.folds is not None:
-            self._note_unseen(stretch.numbers, outputs)
+            self._note_unseen(known.numbers, outputs)
         if record:
-            self.labels.record(stretch.numbers.to(self.labels.device), outputs)
-        sizes = [rows.stop - rows.start for rows in stretch.batches]
-        if stretch.weight is None:
+            self.labels.record(known.numbers.to(self.labels.device), outputs)
+        sizes = [rows.stop - rows.start for rows in slices]
+        if known.weight is None:
             batch_weights = torch.tensor(sizes, dtype=torch.float32, device=self._device)
         else:
-            batch_weights = torch.stack([weight.sum(dim=-1) for weight in stretch.weight.split(sizes, dim=-1)])
+            batch_weights = torch.stack([weight.sum(dim=-1) for weight in known.weight.split(sizes, dim=-1)])
         prior = self.stage.class_prior
-        return sum_of_terms(log_proba, stretch.targets, stretch.weight, torch.stack(log_means), batch_weights, prior)
+        return sum_of_terms(log_proba, known.targets, known.weight, torch.stack(log_means), batch_weights, prior)
 
-    def _train_on_batch(self, part: _Stretch, x: Tensor) -> ObjectiveStep:
+    def _train_on_batch(self, part: _Known, x: Tensor) -> ObjectiveStep:
         net, stage = self.net, self.stage
         if self._has_user_callbacks:
             net.notify("on_batch_begin", batch=(x, part.numbers), training=True)
@@ -361,20 +381,13 @@ class Trainer:
             self._tell_of_batch(part, x, step)
         return step
 
-    def _tell_of_batch(self, part: _Stretch, x: Tensor, step: ObjectiveStep) -> None:
+    def _tell_of_batch(self, part: _Known, x: Tensor, step: ObjectiveStep) -> None:
         divergence, imbalance, entropy = objective_terms(step, part.targets, self.stage.class_prior, part.weight)
         loss = (divergence + self.stage.alpha * imbalance + self.stage.beta * entropy).mean()
         self.net.history.record_batch("train_loss", loss.item())
         self.net.history.record_batch("train_batch_size", len(part.numbers))
         outputs = self._of_own_network(part.numbers, step.proba)
         self.net.notify("on_batch_end", batch=(x, part.numbers), training=True, loss=loss, y_pred=outputs)
-
-    def _weights(self, numbers: Tensor, trained: Tensor | None) -> Tensor | None:
-        """Give the weight of each row, of shape (n_rows,) or (k, n_rows): 0 in the network that leaves it out."""
-        weight = None if self.weight is None else self.weight[numbers]
-        if trained is None:
-            return weight
-        return trained.float() if weight is None else trained * weight
 
     def _of_own_network(self, numbers: Tensor, proba: Tensor) -> Tensor:
         """Choose each row's output: that of the network that leaves it out."""
@@ -402,22 +415,6 @@ class Trainer:
         clip = " or set `max_grad_norm`" if self.stage.max_grad_norm is None else ""
         remedy = f"Lower `{self.stage.lr_parameter}`{clip}, or look for extreme values in X."
         return TrainingDivergedError(f"In {self.stage.name}, the {what}. {remedy}")
-
-    def _stretches(self) -> Iterator[tuple[_Stretch, Iterator[Tensor]]]:
-        """Deal out the rows to train on in random order; the batches of each stretch are to be taken in turn."""
-        order = self._trained[torch.randperm(len(self._trained), generator=self.generator)]
-        sizes = batch_sizes(len(order), self.net.batch_size)
-        batches = self.rows.batches(order.to(self.rows.number_device).split(sizes))
-        n_networks = 1 if self.folds is None else self.net.module_.n_networks
-        n_batches = max(1, _STRETCH // (self.net.batch_size * self.labels.n_classes * n_networks))
-        for first in range(0, len(sizes), n_batches):
-            ends = list(itertools.accumulate(sizes[first : first + n_batches]))
-            numbers, order = order[: ends[-1]], order[ends[-1] :]
-            targets = self.labels.targets(numbers.to(self.labels.device)).to(self._device)
-            numbers = numbers.to(self._device)
-            trained = None if self.folds is None else self.folds[numbers] != self._network_numbers
-            slices = [slice(*pair) for pair in itertools.pairwise([0, *ends])]
-            yield _Stretch(numbers, targets, self._weights(numbers, trained), trained, slices), batches
 
     def _record_untrained(self, record: bool) -> None:
         numbers = self._untrained.split(self.net.batch_size)

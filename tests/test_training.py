@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -106,3 +107,16 @@ def test_channels_last_where_onednn_does_not_corrupt_memory():
     assert not channels_last_is_safe(SmallResNet(3, 2, width=4), cpu)
     assert channels_last_is_safe(SmallResNet(3, 2, width=4), gpu)
     assert not channels_last_is_safe(torch.nn.Linear(3, 2), gpu)
+
+
+@pytest.mark.parametrize("params", [{}, {"cross_fit": 3, "gamma": "auto"}, {"prior_momentum": 0.9, "begin": "auto"}])
+def test_labels_may_be_looked_up_for_any_number_of_batches(blobs, quick, monkeypatch, params):
+    X, y, _ = blobs
+    weight = np.random.RandomState(0).randint(3, size=len(y))
+    fits = []
+    for stretch in (1, 200, 1 << 18):  # a batch, a few, all
+        monkeypatch.setattr("noisyfit.training._STRETCH", stretch)
+        fits.append(quick(**params).fit(X, y, sample_weight=weight))
+    for clf in fits[1:]:
+        np.testing.assert_array_equal(clf.soft_labels_, fits[0].soft_labels_)
+        pd.testing.assert_frame_equal(clf.history_.drop(columns="seconds"), fits[0].history_.drop(columns="seconds"))
