@@ -23,7 +23,7 @@ from .augmentation import as_augmentation
 from .begin import BeginRule
 from .callbacks import CallbackSupportMixin, with_callbacks
 from .correction import Evidence, FirstLook, conclude, evidence_weight, keep_within_margin, look_first
-from .data import as_rows, check_inputs, is_bytes
+from .data import as_rows, check_inputs, check_same_pixels
 from .devices import use_bfloat16
 from .ensembles import combine_networks
 from .exceptions import CorrectionRefusedWarning, LabelCollapseWarning
@@ -469,7 +469,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         """
         check_is_fitted(self)
         X, _ = check_inputs(self, X, reset=False)
-        _check_same_pixels(X, self._of_bytes_)
+        check_same_pixels(X, self._of_bytes_)
         rows = as_rows(X, torch.device(self.net_.device), loader_params(self.net_params, "iterator_valid"))
         proba: NDArray[np.float32] = self.net_.predict_proba(rows)
         return proba
@@ -750,18 +750,6 @@ def _warn_of_trouble(clf: JointOptimizationClassifier) -> None:
     elif (clf.corrected_labels_ == first).all():
         remedy = "Lower `lr`, raise `alpha`, or, with a network of your own, scale X first."
         warnings.warn(f"All corrected labels are {first}. {remedy}", LabelCollapseWarning, stacklevel=_CALLER_OF_FIT)
-
-
-def _check_same_pixels(X: Any, of_bytes: bool) -> None:
-    """Raise where images have another range than those of `fit`."""
-    if isinstance(X, np.ndarray) and X.ndim > 2 and (of_bytes or is_bytes(X)):
-        if not of_bytes:
-            raise ValueError("`X` must be as in `fit`, where it was not uint8; uint8 images are divided by 255.")
-        if not is_bytes(X) and (X.min() < 0 or X.max() > 1):
-            raise ValueError(
-                "`X` must be uint8 as in `fit`, or floats divided by 255, in [0, 1]; got values from "
-                f"{X.min():g} to {X.max():g}."
-            )
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from .storage import row_slices
 
-__all__ = ["Rows", "as_network_input", "as_rows", "check_inputs", "is_bytes", "row_batches"]
+__all__ = ["Rows", "as_network_input", "as_rows", "check_inputs", "check_same_pixels", "is_bytes", "row_batches"]
 
 Chunk = Tensor | slice
 _BLOCK_NUMBERS = 1 << 20
@@ -63,8 +63,7 @@ def as_rows(X: Any, device: torch.device, loader_params: dict[str, Any] | None =
     if sp.issparse(X):
         return SparseRows(X)
     if isinstance(X, np.memmap):
-        readable = X.dtype in (np.float32, np.uint8) and X.dtype.isnative and X.flags.c_contiguous
-        as_it_is = readable and (X.dtype == np.float32 or is_bytes(X))
+        as_it_is = X.flags.c_contiguous and X.dtype == (np.uint8 if is_bytes(X) else np.float32)
         return TensorRows(np.asarray(X), torch.device("cpu")) if as_it_is else MemmapRows(X)
     return TensorRows(X, device)
 
@@ -94,10 +93,10 @@ class Rows(Dataset[Any]):
     def __len__(self) -> int:
         raise NotImplementedError
 
-    def batches(self, chunks: Sequence[Chunk], copy: bool = True) -> Iterator[Tensor]:
+    def batches(self, chunks: Sequence[Chunk]) -> Iterator[Tensor]:
         """Give the rows of each chunk of row numbers, in turn; chunks are int64 tensors or slices.
 
-        Without `copy` they may be the caller's array itself, not to be written to.
+        A batch may be written to, and is valid until the next one is asked for.
         """
         raise NotImplementedError
 
@@ -151,10 +150,13 @@ class TensorRows(Rows):
     def __len__(self) -> int:
         return len(self._tensor)
 
-    def batches(self, chunks: Sequence[Chunk], copy: bool = True) -> Iterator[Tensor]:
+    def batches(self, chunks: Sequence[Chunk]) -> Iterator[Tensor]:
+        buffer = self._tensor[:0]
         for chunk in chunks:
-            if isinstance(chunk, slice):  # a view, and a network may work in place
-                yield self._tensor[chunk].clone() if copy else self._tensor[chunk]
+            if isinstance(chunk, slice):  # a view of the caller's array, and a network may work in place
+                rows = self._tensor[chunk]
+                buffer = buffer if len(rows) <= len(buffer) else torch.empty_like(rows)
+                yield buffer[: len(rows)].copy_(rows)
             else:  # several times as fast as an index in brackets
                 yield self._tensor.index_select(0, chunk)
 
@@ -170,7 +172,7 @@ class MemmapRows(Rows):
     def __len__(self) -> int:
         return len(self._array)
 
-    def batches(self, chunks: Sequence[Chunk], copy: bool = True) -> Iterator[Tensor]:
+    def batches(self, chunks: Sequence[Chunk]) -> Iterator[Tensor]:
         for chunk in chunks:
             rows = self._array[chunk if isinstance(chunk, slice) else chunk.numpy()]
             yield torch.from_numpy(np.array(rows, dtype=self._dtype, order="C"))
@@ -186,7 +188,7 @@ class SparseRows(Rows):
     def __len__(self) -> int:
         return int(self._matrix.shape[0])
 
-    def batches(self, chunks: Sequence[Chunk], copy: bool = True) -> Iterator[Tensor]:
+    def batches(self, chunks: Sequence[Chunk]) -> Iterator[Tensor]:
         for chunk in chunks:
             rows = self._matrix[chunk if isinstance(chunk, slice) else chunk.numpy()]
             yield torch.from_numpy(np.ascontiguousarray(rows.toarray(), dtype=np.float32))
@@ -220,7 +222,7 @@ class DatasetRows(Rows):
     def __len__(self) -> int:
         return len(self._dataset)
 
-    def batches(self, chunks: Sequence[Chunk], copy: bool = True) -> Iterator[Tensor]:
+    def batches(self, chunks: Sequence[Chunk]) -> Iterator[Tensor]:
         self._sampler.chunks = chunks
         for batch in self._loader:
             batch = _only_input(batch)
@@ -266,6 +268,18 @@ def looks_channels_last(item_shape: tuple[int, ...]) -> bool:
 def is_bytes(X: Any) -> bool:
     """Whether checked inputs are images of bytes, which are divided by 255."""
     return getattr(X, "dtype", None) == np.uint8 and X.ndim > 2
+
+
+def check_same_pixels(X: Any, of_bytes: bool) -> None:
+    """Raise where images have another range than those of `fit`."""
+    if isinstance(X, np.ndarray) and X.ndim > 2 and (of_bytes or is_bytes(X)):
+        if not of_bytes:
+            raise ValueError("`X` must be as in `fit`, where it was not uint8; uint8 images are divided by 255.")
+        if not is_bytes(X) and (X.min() < 0 or X.max() > 1):
+            raise ValueError(
+                "`X` must be uint8 as in `fit`, or floats divided by 255, in [0, 1]; got values from "
+                f"{X.min():g} to {X.max():g}."
+            )
 
 
 def _items_to_numpy(X: Any) -> Any:

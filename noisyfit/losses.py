@@ -19,6 +19,7 @@ References
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -71,6 +72,7 @@ def kl_classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
     1.3863
     """
     _check_shapes(logits, labels=labels)
+    logits, labels = _in_one_dtype(logits, labels)
     return _divergence_from_labels(torch.log_softmax(logits, dim=1), labels, _row_shares(logits, None))
 
 
@@ -160,7 +162,7 @@ def joint_loss(logits: Tensor, labels: Tensor, class_prior: Tensor, alpha: float
 
     Eq. 3 of [1]_: :math:`L = L_c + \alpha L_p + \beta L_e`. Same value and gradient as adding up the three
     functions of this module, at less cost: one softmax serves all terms, and the gradient is worked out in closed
-    form. It can be differentiated once, not twice.
+    form. It can be differentiated once, not twice, and not by `torch.func`.
 
     Parameters
     ----------
@@ -201,7 +203,7 @@ def joint_loss(logits: Tensor, labels: Tensor, class_prior: Tensor, alpha: float
     1.0166
     """
     _check_shapes(logits, labels=labels, class_prior=class_prior)
-    labels, class_prior = labels.detach(), class_prior.detach()
+    logits, labels, class_prior = _in_one_dtype(logits, labels.detach(), class_prior.detach())
     step = objective_gradient(logits, labels, class_prior, alpha, beta)
     divergence, imbalance, entropy = objective_terms(step, labels, class_prior)
     loss = divergence.add_(imbalance, alpha=alpha).add_(entropy, alpha=beta)
@@ -353,6 +355,14 @@ def _sum_of_products(first: Tensor, second: Tensor, shares: Tensor | float) -> T
     if first.shape == second.shape and first.ndim == 2:
         return torch.dot(first.flatten(), second.flatten()) * shares  # one pass instead of two
     return (first * second).sum(dim=(-2, -1)) * shares
+
+
+def _in_one_dtype(logits: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+    """Give tensors of the widest of their types: labels may be integers, or of NumPy's float64."""
+    if all(other.dtype == logits.dtype for other in others):
+        return (logits, *others)
+    widest = functools.reduce(torch.promote_types, (other.dtype for other in others), logits.dtype)
+    return tuple(tensor.to(widest) for tensor in (logits, *others))
 
 
 def _check_shapes(logits: Tensor, *, labels: Tensor | None = None, class_prior: Tensor | None = None) -> None:

@@ -305,14 +305,13 @@ class NoiseMatrix:
         soft_labels : Tensor of shape (n_samples, n_classes), floating point
             Label distributions y.
         """
-        counts = torch.zeros_like(self._prior_counts)
+        by_given = torch.zeros(self._prior_counts.shape, dtype=self._dtype, device=soft_labels.device)
         for rows in self._blocks():  # float64 sums without a float64 copy of all labels
             block = soft_labels[rows].to(self._dtype)
             if self.sample_weight is not None:
                 block = block * self.sample_weight[rows].unsqueeze(1)
-            by_given = torch.zeros(counts.shape, dtype=self._dtype, device=block.device)
-            counts += by_given.index_add_(0, self._given[rows], block).T.cpu()
-        self._fit_to(counts)
+            by_given.index_add_(0, self._given[rows], block)
+        self._fit_to(by_given.T.cpu().to(torch.float64))
         self.stepped = True
 
     def refine(self, proba: Tensor, temperature: float = 1.0) -> None:

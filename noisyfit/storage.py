@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import tempfile
 
 import numpy as np
@@ -43,18 +45,28 @@ def choose_place(label_store: str, n_bytes: int, device: torch.device) -> str:
     str
         One of `PLACES`.
     """
+    if device.type not in ("cpu", "cuda") and label_store != "file":
+        return "host"  # the memory is the same, and integers of 16 bits are not everywhere
     if label_store != "auto":
         return label_store
     if device.type == "cuda" and n_bytes <= _LARGEST_SHARE * torch.cuda.mem_get_info(device)[0]:
         return "device"
-    # other accelerators share the host's memory, and lack integers of 16 bits
     return "host" if n_bytes <= _LARGEST_SHARE * psutil.virtual_memory().available else "file"
 
 
 def empty(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, in_file: bool) -> Tensor:
-    """Give an uninitialised tensor; one in a file takes disk space where it is written to, and none after its use."""
+    """Give an uninitialised tensor; one in a file takes disk space as long as it is used."""
     if not in_file:
         return torch.empty(shape, dtype=dtype, device=device)
     numpy_dtype = torch.empty(0, dtype=dtype).numpy().dtype
+    n_bytes = math.prod(shape) * numpy_dtype.itemsize
     with tempfile.TemporaryFile(prefix="noisyfit-") as file:  # nameless; the mapping keeps it
+        if hasattr(os, "posix_fallocate"):  # otherwise a full disk would end the process, at some later write
+            try:
+                os.posix_fallocate(file.fileno(), 0, n_bytes)
+            except OSError as error:
+                raise OSError(
+                    f"The outputs of a fit take {n_bytes / 2**20:,.0f} MiB, for which there is no room in "
+                    f"{tempfile.gettempdir()}: {error}. Set TMPDIR to another folder, or lower `window`."
+                ) from error
         return torch.from_numpy(np.asarray(np.memmap(file, dtype=numpy_dtype, mode="w+", shape=shape)))

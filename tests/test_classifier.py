@@ -456,6 +456,20 @@ def test_a_network_that_works_in_place_leaves_the_caller_s_array(blobs, quick, a
     np.testing.assert_array_equal(np.asarray(many), np.tile(X, (100, 1)))
 
 
+def test_a_network_that_works_in_place_at_times(blobs, quick):
+    class Limited(nn.Linear):
+        def forward(self, x):
+            return super().forward(x.clamp_(max=50) if (x > 50).any() else x)
+
+    X, y, _ = blobs
+    clf = quick(Limited(5, 3)).fit(X, y)
+    many = np.tile(X, (100, 1))
+    many[-1] = 100
+    with torch.inference_mode():
+        clf.predict(many)
+    assert (many[-1] == 100).all()
+
+
 @pytest.mark.parametrize("cross_fit", [0, 3])
 @pytest.mark.parametrize("window", [2, 0.9])
 def test_outputs_may_lie_in_a_file(blobs, quick, window, cross_fit):

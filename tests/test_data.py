@@ -77,7 +77,6 @@ def test_arrays_are_held_without_a_copy_but_batches_are_copies(X):
         before = X.copy()
         next(iter(rows.batches([chunk]))).zero_()
         np.testing.assert_array_equal(X, before)
-    assert next(iter(rows.batches([slice(2, 5)], copy=False))).data_ptr() == X[2:].ctypes.data
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -118,7 +117,7 @@ def test_a_dataset_is_read_by_workers_that_outlive_an_epoch(X):
 
 
 def test_batches_in_order_for_prediction(X):
-    batches = [x for x, _ in row_batches(as_rows(X, CPU), batch_size=4)]
+    batches = [x.clone() for x, _ in row_batches(as_rows(X, CPU), batch_size=4)]
     assert [len(x) for x in batches] == [4, 4, 2]
     np.testing.assert_array_equal(torch.cat(batches).numpy(), X)
     loaded = list(row_batches(Inputs(X), batch_size=4))

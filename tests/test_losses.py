@@ -229,6 +229,20 @@ def test_terms_of_several_batches_add_up(batch):
     torch.testing.assert_close(together, expected)
 
 
+def test_labels_and_prior_of_other_types():
+    logits, numbers = torch.randn(5, 3, requires_grad=True), torch.arange(5) % 3
+    labels, prior = torch.nn.functional.one_hot(numbers, 3), torch.full((3,), 1 / 3)
+    expected = joint_loss(logits, labels.float(), prior, ALPHA, BETA)
+    for y, p in ((labels, prior), (labels.bool(), prior), (labels.double(), prior), (labels.float(), prior.double())):
+        torch.testing.assert_close(joint_loss(logits, y, p, ALPHA, BETA), expected, check_dtype=False)
+        torch.testing.assert_close(
+            kl_classification_loss(logits, y), kl_classification_loss(logits, labels.float()), check_dtype=False
+        )
+    half = logits.detach().bfloat16().requires_grad_()
+    joint_loss(half, labels.float(), prior, ALPHA, BETA).backward()
+    assert half.grad.dtype == torch.bfloat16
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

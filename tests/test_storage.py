@@ -41,6 +41,15 @@ def test_a_tensor_in_a_file(tmp_path, monkeypatch, dtype):
     assert list(tmp_path.iterdir()) == []  # nothing to be left behind
 
 
+def test_a_full_disk_is_an_error_before_anything_is_written(monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    with pytest.raises(OSError, match="take 20 MiB, for which there is no room in .*Set TMPDIR"):
+        empty((10, 2**20), torch.int16, CPU, in_file=True)
+
+
 def recorded(window, in_file, epochs=5):
     store = LabelStore(torch.zeros(N, dtype=torch.long), N_CLASSES, window, in_file=in_file)
     generator = torch.Generator().manual_seed(0)

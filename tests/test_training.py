@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from skorch.callbacks import Callback
 
 from noisyfit.augmentation import as_augmentation, crop_flip
 from noisyfit.devices import resolve_device, use_bfloat16
@@ -120,3 +123,32 @@ def test_labels_may_be_looked_up_for_any_number_of_batches(blobs, quick, monkeyp
     for clf in fits[1:]:
         np.testing.assert_array_equal(clf.soft_labels_, fits[0].soft_labels_)
         pd.testing.assert_frame_equal(clf.history_.drop(columns="seconds"), fits[0].history_.drop(columns="seconds"))
+
+
+def test_gradients_of_weights_that_join_later_do_not_add_up(blobs, quick):
+    class Unfreeze(Callback):
+        norms: ClassVar[list[float]] = []
+
+        def on_epoch_begin(self, net, **kwargs):
+            if len(net.optimizer_.param_groups) == 1:
+                net.optimizer_.add_param_group({"params": [net.module_.late], "lr": 0.0})
+
+        def on_grad_computed(self, net, **kwargs):
+            self.norms.append(float(net.module_.late.grad.norm()))
+
+    class Late(torch.nn.Linear):
+        def __init__(self):
+            super().__init__(5, 3)
+            self.late = torch.nn.Parameter(torch.zeros(3))
+
+        def forward(self, x):
+            return super().forward(x) + self.late
+
+    class FirstGroup(torch.optim.SGD):
+        def __init__(self, params, lr):
+            (group,) = params
+            super().__init__(list(group["params"])[:2], lr)
+
+    X, y, _ = blobs
+    quick(Late(), max_epochs=20, lr=1e-6, optimizer=FirstGroup, net_params={"callbacks": [Unfreeze]}).fit(X, y)
+    assert np.mean(Unfreeze.norms[-10:]) < 3 * np.mean(Unfreeze.norms[:10])
