@@ -150,5 +150,13 @@ def test_gradients_of_weights_that_join_later_do_not_add_up(blobs, quick):
             super().__init__(list(group["params"])[:2], lr)
 
     X, y, _ = blobs
-    quick(Late(), max_epochs=20, lr=1e-6, optimizer=FirstGroup, net_params={"callbacks": [Unfreeze]}).fit(X, y)
+    quick(
+        Late(),
+        max_epochs=20,
+        begin=1.0,
+        lr=1e-6,
+        max_grad_norm=None,
+        optimizer=FirstGroup,
+        net_params={"callbacks": [Unfreeze]},
+    ).fit(X, y)
     assert np.mean(Unfreeze.norms[-10:]) < 3 * np.mean(Unfreeze.norms[:10])
