@@ -36,7 +36,8 @@ from noisyfit import JointOptimizationClassifier
 from cifar10n import SlimNet
 from results import RESULTS, write_json
 
-N_FEATURES, EPOCHS = 64, 10  # the whole window of outputs is in use
+N_FEATURES = 64
+EPOCHS, FEW_EPOCHS = 10, 4  # for the whole window of outputs, and for `growth`
 FIT = {"max_epochs": EPOCHS, "begin": 2, "lr": 0.05, "random_state": 0, "device": "cpu"}
 BASE = {"n_rows": 100_000, "n_classes": 10, "batch_size": 512}
 GROWTH = {
@@ -44,7 +45,7 @@ GROWTH = {
     "n_classes": [2, 10, 100, 1_000],
     "batch_size": [16, 64, 256, 1024, 4096],
 }
-BYTES_OF_LABELS = 24  # a row and class: ten outputs of two bytes and a soft label
+BYTES_OF_LABELS = 2 * FEW_EPOCHS + 4  # a row and class: an output of each epoch, and a soft label
 
 
 class PeakMemory:
@@ -108,21 +109,24 @@ def warm_up() -> None:
     JointOptimizationClassifier(mlp(3), **FIT | {"max_epochs": 2}).fit(X, y)
 
 
-def measure_growth(n_rows: int, n_classes: int, batch_size: int, **params: Any) -> dict[str, float]:
+def measure_growth(n_rows: int, n_classes: int, batch_size: int) -> dict[str, float]:
     X, y = draw(n_rows, n_classes)
     warm_up()
-    clf = JointOptimizationClassifier(mlp(n_classes), batch_size=batch_size, cross_fit=0, **FIT)
-    return fit_and_measure(clf.set_params(**params), X, y)
+    clf = JointOptimizationClassifier(
+        mlp(n_classes), batch_size=batch_size, cross_fit=0, **FIT | {"max_epochs": FEW_EPOCHS}
+    )
+    return fit_and_measure(clf, X, y)
 
 
-def measure_memmap(n_rows: int, cross_fit: int) -> dict[str, float]:
+def measure_memmap(n_rows: int, cross_fit: int, network: str, batch_size: int) -> dict[str, float]:
     warm_up()
     with tempfile.NamedTemporaryFile() as file:
         written = np.memmap(file, dtype=np.float32, mode="w+", shape=(n_rows, N_FEATURES))
         _, y = draw(n_rows, 10, written)
         written.flush()
         X = np.memmap(file.name, dtype=np.float32, mode="r", shape=written.shape)
-        clf = JointOptimizationClassifier(mlp(10), batch_size=512, cross_fit=cross_fit, **FIT)
+        module = mlp(10) if network == "mlp" else nn.Linear(N_FEATURES, 10)
+        clf = JointOptimizationClassifier(module, batch_size=batch_size, cross_fit=cross_fit, **FIT)
         return fit_and_measure(clf, X, y)
 
 
@@ -172,8 +176,8 @@ def measure_jpeg(folder: str, workers: int, what: str) -> dict[str, float]:
     net_params = {"iterator_train__num_workers": workers} if what == "both" else None
     X = dataset if what == "both" else np.stack([dataset[i].numpy() for i in range(len(dataset))])
     network, rest = SlimNet(10), {"cross_fit": 0, "batch_size": batch_size, "net_params": net_params}
-    clf = JointOptimizationClassifier(network, **FIT | {"max_epochs": 3}, **rest).fit(X, dataset.y)
-    return {"seconds_an_epoch": float(clf.history_["seconds"].iloc[1:].min())}
+    clf = JointOptimizationClassifier(network, **FIT | {"max_epochs": 2}, **rest).fit(X, dataset.y)
+    return {"seconds_an_epoch": float(clf.history_["seconds"].iloc[-1])}
 
 
 def in_own_process(measure: Callable[..., dict[str, float]], **arguments: Any) -> dict[str, Any]:
@@ -193,7 +197,8 @@ def growth(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def memmap(args: argparse.Namespace) -> list[dict[str, Any]]:
-    return [in_own_process(measure_memmap, n_rows=n, cross_fit=k) for k in args.cross_fit for n in args.rows]
+    fixed = {"network": args.network, "batch_size": args.batch_size}
+    return [in_own_process(measure_memmap, n_rows=n, cross_fit=k, **fixed) for k in args.cross_fit for n in args.rows]
 
 
 def sparse(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -246,6 +251,8 @@ def main() -> None:
     parser.add_argument("what", choices=["growth", "memmap", "sparse", "jpeg"])
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 10_000_000], help="memmap")
     parser.add_argument("--cross-fit", type=int, nargs="+", default=[0, 3], help="memmap")
+    parser.add_argument("--network", choices=["mlp", "linear"], default="mlp", help="memmap")
+    parser.add_argument("--batch-size", type=int, default=512, help="memmap")
     parser.add_argument("--epochs", type=int, default=4, help="sparse")
     parser.add_argument("--data", help="jpeg: folder of cifar10_jpeg.npz")
     parser.add_argument("--workers", type=int, default=1, help="jpeg")
