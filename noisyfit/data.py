@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from .storage import row_slices
 
-__all__ = ["Rows", "as_network_input", "as_rows", "check_inputs", "check_same_pixels", "is_bytes", "row_batches"]
+__all__ = ["Rows", "as_network_input", "as_rows", "check_inputs", "check_same_pixels", "is_bytes"]
 
 Chunk = Tensor | slice
 _BLOCK_NUMBERS = 1 << 20
@@ -249,15 +249,6 @@ class _ChunkSampler:
     def __iter__(self) -> Iterator[list[int]]:
         for chunk in self.chunks:
             yield list(range(chunk.start, chunk.stop)) if isinstance(chunk, slice) else chunk.tolist()
-
-
-def row_batches(dataset: Any, batch_size: int, **loader_params: Any) -> Iterator[Any]:
-    """Give batches in order, for skorch's `iterator_valid`: slices of `Rows`, else what a DataLoader gives."""
-    if not isinstance(dataset, Rows):
-        yield from DataLoader(dataset, batch_size=batch_size, generator=torch.Generator(), **loader_params)
-        return
-    for batch in dataset.batches(row_slices(len(dataset), batch_size)):
-        yield batch, None
 
 
 def looks_channels_last(item_shape: tuple[int, ...]) -> bool:

@@ -157,7 +157,7 @@ class LabelStore:
 
     def forget_outputs(self) -> None:
         """Free the memory of outputs, after the last averages."""
-        self._memory.clear()
+        del self._memory
 
     def step(self, proba: Tensor) -> None:
         """Y-step: replace the labels by distributions over the classes, or by what the label rule makes of them."""
@@ -223,22 +223,17 @@ class OutputWindow:
                 total.addcmul_(root, root)
             total.div_(total.sum(dim=1, keepdim=True))
 
-    def clear(self) -> None:
-        """Free the memory."""
-        self._ring = None
-
 
 class ExponentialMean:
     """Mean of all epochs' outputs in which an epoch counts `decay` times as much as the next one."""
 
     def __init__(self, given: Tensor, n_classes: int, decay: float, in_file: bool):
         self._decay = decay
-        self._mean: Tensor | None = empty((len(given), n_classes), torch.float32, given.device, in_file).zero_()
+        self._mean = empty((len(given), n_classes), torch.float32, given.device, in_file).zero_()
         self._epochs = 0
 
     def record(self, rows: Tensor, proba: Tensor) -> None:
         """Take the outputs of some samples into their means."""
-        assert self._mean is not None
         earlier = share_of_earlier(self._decay, self._epochs)
         self._mean.index_copy_(0, rows, torch.lerp(proba, self._mean[rows], earlier))
 
@@ -248,12 +243,7 @@ class ExponentialMean:
 
     def mean_into(self, out: Tensor) -> None:
         """Write the means."""
-        assert self._mean is not None
         out.copy_(self._mean)
-
-    def clear(self) -> None:
-        """Free the memory."""
-        self._mean = None
 
 
 def share_of_earlier(decay: float, n_earlier: int) -> float:

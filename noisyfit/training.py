@@ -23,7 +23,7 @@ from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
 from .augmentation import Augmentation
-from .data import Rows, as_network_input, row_batches
+from .data import Rows, as_network_input
 from .ensembles import Ensemble, StackedNetworks, can_stack, clip_gradients
 from .exceptions import TrainingDivergedError
 from .labels import LabelStore, share_of_earlier
@@ -175,8 +175,6 @@ def build_net(
             lr=lr,
             batch_size=batch_size,
             train_split=None,
-            iterator_valid=row_batches,
-            iterator_valid__batch_size=max(batch_size, _PREDICTION_BATCH[0]),
             predict_nonlinearity=mean_softmax_rows if isinstance(module, Ensemble) else softmax_rows,
             verbose=0,
             **params,

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 import torch
 from torch.utils.data import IterableDataset
 
-from noisyfit.data import as_network_input, as_rows, row_batches
+from noisyfit.data import as_network_input, as_rows
 
 from inputs import Inputs, memmap
 
@@ -114,14 +114,6 @@ def test_a_dataset_is_read_by_workers_that_outlive_an_epoch(X):
         batches = list(rows.batches(CHUNKS))
         np.testing.assert_array_equal(batches[0].numpy(), X[[3, 0, 9]])
     assert rows._loader._iterator is not None
-
-
-def test_batches_in_order_for_prediction(X):
-    batches = [x.clone() for x, _ in row_batches(as_rows(X, CPU), batch_size=4)]
-    assert [len(x) for x in batches] == [4, 4, 2]
-    np.testing.assert_array_equal(torch.cat(batches).numpy(), X)
-    loaded = list(row_batches(Inputs(X), batch_size=4))
-    np.testing.assert_array_equal(torch.cat(loaded).numpy(), X)
 
 
 class Pairs(Inputs):
