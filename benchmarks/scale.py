@@ -34,9 +34,9 @@ from torch import nn
 from noisyfit import JointOptimizationClassifier
 
 from cifar10n import SlimNet
+from made_up import N_FEATURES, draw_table, mlp
 from results import RESULTS, write_json
 
-N_FEATURES = 64
 EPOCHS, FEW_EPOCHS = 10, 4  # for the whole window of outputs, and for `growth`
 FIT = {"max_epochs": EPOCHS, "begin": 2, "lr": 0.05, "random_state": 0, "device": "cpu"}
 BASE = {"n_rows": 100_000, "n_classes": 10, "batch_size": 512}
@@ -72,11 +72,6 @@ def anonymous_bytes() -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
 
 
-def mlp(n_classes: int) -> nn.Module:
-    hidden = [nn.Linear(N_FEATURES, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU()]
-    return nn.Sequential(*hidden, nn.Linear(128, n_classes))
-
-
 def fit_and_measure(clf: JointOptimizationClassifier, X: Any, y: np.ndarray) -> dict[str, float]:
     """Give seconds of a training epoch (the median but for the first) and of the whole fit, and peak memory."""
     warnings.simplefilter("ignore")
@@ -88,32 +83,17 @@ def fit_and_measure(clf: JointOptimizationClassifier, X: Any, y: np.ndarray) -> 
     return {"seconds_an_epoch": float(epochs.median()), "seconds": seconds, "peak_bytes": memory.peak}
 
 
-def draw(n_rows: int, n_classes: int, out: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Rows around a centre for each class, a few at a time; a fifth of the labels drawn at random."""
-    rng = np.random.default_rng(0)
-    centres = rng.standard_normal((n_classes, N_FEATURES), dtype=np.float32)
-    X = np.empty((n_rows, N_FEATURES), dtype=np.float32) if out is None else out
-    y = rng.integers(n_classes, size=n_rows)
-    for start in range(0, n_rows, 100_000):
-        block = X[start : start + 100_000]
-        rng.standard_normal(out=block, dtype=np.float32)
-        block += centres[y[start : start + 100_000]]
-    wrong = rng.random(n_rows) < 0.2
-    y[wrong] = rng.integers(n_classes, size=int(wrong.sum()))
-    return X, y
-
-
 def warm_up() -> None:
     """Load what a first fit loads, so that it is not counted."""
-    X, y = draw(1_000, 3)
-    JointOptimizationClassifier(mlp(3), **FIT | {"max_epochs": 2}).fit(X, y)
+    X, y = draw_table(1_000, 3)
+    JointOptimizationClassifier(mlp(n_classes=3), **FIT | {"max_epochs": 2}).fit(X, y)
 
 
 def measure_growth(n_rows: int, n_classes: int, batch_size: int) -> dict[str, float]:
-    X, y = draw(n_rows, n_classes)
+    X, y = draw_table(n_rows, n_classes)
     warm_up()
     clf = JointOptimizationClassifier(
-        mlp(n_classes), batch_size=batch_size, cross_fit=0, **FIT | {"max_epochs": FEW_EPOCHS}
+        mlp(n_classes=n_classes), batch_size=batch_size, cross_fit=0, **FIT | {"max_epochs": FEW_EPOCHS}
     )
     return fit_and_measure(clf, X, y)
 
@@ -122,10 +102,10 @@ def measure_memmap(n_rows: int, cross_fit: int, network: str, batch_size: int) -
     warm_up()
     with tempfile.NamedTemporaryFile() as file:
         written = np.memmap(file, dtype=np.float32, mode="w+", shape=(n_rows, N_FEATURES))
-        _, y = draw(n_rows, 10, written)
+        _, y = draw_table(n_rows, 10, written)
         written.flush()
         X = np.memmap(file.name, dtype=np.float32, mode="r", shape=written.shape)
-        module = mlp(10) if network == "mlp" else nn.Linear(N_FEATURES, 10)
+        module = mlp() if network == "mlp" else nn.Linear(N_FEATURES, 10)
         clf = JointOptimizationClassifier(module, batch_size=batch_size, cross_fit=cross_fit, **FIT)
         return fit_and_measure(clf, X, y)
 
@@ -198,11 +178,13 @@ def growth(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 def memmap(args: argparse.Namespace) -> list[dict[str, Any]]:
     fixed = {"network": args.network, "batch_size": args.batch_size}
-    return [in_own_process(measure_memmap, n_rows=n, cross_fit=k, **fixed) for k in args.cross_fit for n in args.rows]
+    rows = args.rows or [100_000, 10_000_000]
+    return [in_own_process(measure_memmap, n_rows=n, cross_fit=k, **fixed) for k in args.cross_fit for n in rows]
 
 
 def sparse(args: argparse.Namespace) -> list[dict[str, Any]]:
-    return [in_own_process(measure_sparse, n_rows=100_000, n_features=100_000, in_a_row=100, epochs=args.epochs)]
+    fixed = {"n_features": 100_000, "in_a_row": 100, "epochs": args.epochs}
+    return [in_own_process(measure_sparse, n_rows=n, **fixed) for n in args.rows or [100_000]]
 
 
 def jpeg(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -249,7 +231,7 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["growth", "memmap", "sparse", "jpeg"])
-    parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 10_000_000], help="memmap")
+    parser.add_argument("--rows", type=int, nargs="+", help="memmap and sparse")
     parser.add_argument("--cross-fit", type=int, nargs="+", default=[0, 3], help="memmap")
     parser.add_argument("--network", choices=["mlp", "linear"], default="mlp", help="memmap")
     parser.add_argument("--batch-size", type=int, default=512, help="memmap")

@@ -22,6 +22,7 @@ from noisyfit.devices import use_bfloat16
 from noisyfit.losses import joint_loss, objective_gradient
 
 from cifar10n import SlimNet
+from made_up import draw_table, mlp
 
 ALPHA, BETA, WINDOW, BEGIN = 0.8, 0.4, 10, 2
 # the method of the paper: the hand-written loops do the same, step by step
@@ -48,23 +49,6 @@ class Race(NamedTuple):
     target: float
     ours: Callable[[], Any]
     theirs: Callable[[], Any]
-
-
-def mlp(n_features: int = 64, width: int = 128, n_classes: int = 10) -> nn.Sequential:
-    torch.manual_seed(0)
-    layers = [nn.Linear(n_features, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, n_classes)]
-    return nn.Sequential(*layers)
-
-
-def table(n_rows: int, n_features: int = 64, n_classes: int = 10) -> tuple[np.ndarray, np.ndarray]:
-    """Rows around a centre for each class, a fifth of them labelled at random."""
-    rng = np.random.default_rng(0)
-    y = rng.integers(n_classes, size=n_rows)
-    X = rng.standard_normal((n_rows, n_features), dtype=np.float32)
-    X += rng.standard_normal((n_classes, n_features), dtype=np.float32)[y]
-    wrong = rng.random(n_rows) < 0.2
-    y[wrong] = rng.integers(n_classes, size=int(wrong.sum()))
-    return X, y
 
 
 def images(n_rows: int) -> tuple[np.ndarray, np.ndarray]:
@@ -106,7 +90,7 @@ def fit_by_hand(
 
 
 def fit_of_mlp(batch_size: int) -> Race:
-    (X, y), network = table(100_000), mlp()
+    (X, y), network = draw_table(100_000), mlp()
     shared = {"batch_size": batch_size, "lr": 0.05}
     clf = JointOptimizationClassifier(network, max_epochs=5, **shared, **PAPER)
     x = torch.from_numpy(X)
@@ -148,7 +132,7 @@ def _bfloat16_is_fast() -> bool:
 
 
 def against_skorch() -> Race:
-    (X, y), network = table(100_000), mlp()
+    (X, y), network = draw_table(100_000), mlp()
     shared = {"batch_size": 512, "lr": 0.05, "max_epochs": 5}
     clf = JointOptimizationClassifier(network, **shared, **PAPER)
     net = NeuralNetClassifier(
@@ -228,7 +212,7 @@ def against_pil() -> Race:
 def against_cleanlab() -> Race:
     from cleanlab.classification import CleanLearning
 
-    (X, y), network = table(50_000), mlp()
+    (X, y), network = draw_table(50_000), mlp()
     shared = {"batch_size": 512, "lr": 0.05, "max_epochs": 5}
     clf = JointOptimizationClassifier(network, **shared, **PAPER)
     plain = JointOptimizationClassifier(network, **shared, **PLAIN)
@@ -258,7 +242,7 @@ def loss_of_batch(n_rows: int, target: float) -> Race:
 
 
 def cross_fitting(width: int, epochs: int, target: float) -> Race:
-    (X, y), network = table(5_000), mlp(width=width)
+    (X, y), network = draw_table(5_000), mlp(width=width)
     shared = PAPER | {"batch_size": 128, "lr": 0.05, "max_epochs": epochs}
     one = JointOptimizationClassifier(network, **shared)
     five = JointOptimizationClassifier(network, **shared | {"cross_fit": 5})
@@ -267,7 +251,7 @@ def cross_fitting(width: int, epochs: int, target: float) -> Race:
 
 
 def prediction() -> Race:
-    X, y = table(1_000_000)
+    X, y = draw_table(1_000_000)
     network = mlp()
     clf = JointOptimizationClassifier(network, max_epochs=1, batch_size=512, lr=0.05, **PAPER | {"begin": 1})
     clf.fit(X[:10_000], y[:10_000])
@@ -284,7 +268,7 @@ def prediction() -> Race:
 
 
 def grid_search() -> Race:
-    (X, y), network = table(5_000), mlp()
+    (X, y), network = draw_table(5_000), mlp()
     clf = JointOptimizationClassifier(network, batch_size=128, lr=0.05, max_epochs=10, **PAPER)
     grid = {"alpha": [0.4, 0.8, 1.2], "beta": [0.2, 0.4, 0.8]}
     folds = list(StratifiedKFold(3).split(X, y))
