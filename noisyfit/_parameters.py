@@ -31,6 +31,7 @@ _OWN_NET_PARAMS = {
     "augment": "augment",
     "bfloat16": "precision",
     "channels_last": None,
+    "sparse": None,
     "train_split": None,
     "warm_start": None,
     "dataset": None,

@@ -691,6 +691,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
             device=device,
             bfloat16=use_bfloat16(self.precision, device, rows.item_shape),
             augment=as_augmentation(self.augment, rows.item_shape),
+            sparse=rows.sparse,
             optimizer=self.optimizer,
             optimizer_params=self.optimizer_params or {},
             lr=lr,

@@ -26,6 +26,7 @@ __all__ = ["Rows", "as_network_input", "as_rows", "check_inputs", "check_same_pi
 
 Chunk = Tensor | slice
 _BLOCK_NUMBERS = 1 << 20
+_SPARSE = 0.05  # share of numbers that are not zero, from which on a sparse product takes no less time
 _MOMENT_SAMPLE = 4096  # rows of a Dataset that are read for input statistics
 
 
@@ -85,10 +86,13 @@ class Rows(Dataset[Any]):
         Shape of one row.
     number_device : torch.device
         Where row numbers are expected.
+    sparse : bool
+        Whether batches are sparse COO tensors.
     """
 
     item_shape: tuple[int, ...]
     number_device = torch.device("cpu")
+    sparse = False
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -179,11 +183,15 @@ class MemmapRows(Rows):
 
 
 class SparseRows(Rows):
-    """Rows of a CSR matrix, made dense a batch at a time."""
+    """Rows of a CSR matrix, made dense a batch at a time where they are not very sparse."""
 
     def __init__(self, matrix: Any):
+        if not matrix.has_canonical_format:  # entries of one place would count as several
+            matrix = matrix.copy()
+            matrix.sum_duplicates()
         self._matrix = matrix
         self.item_shape = (matrix.shape[1],)
+        self.sparse = matrix.nnz <= _SPARSE * matrix.shape[0] * matrix.shape[1]
 
     def __len__(self) -> int:
         return int(self._matrix.shape[0])
@@ -191,7 +199,7 @@ class SparseRows(Rows):
     def batches(self, chunks: Sequence[Chunk]) -> Iterator[Tensor]:
         for chunk in chunks:
             rows = self._matrix[chunk if isinstance(chunk, slice) else chunk.numpy()]
-            yield torch.from_numpy(np.ascontiguousarray(rows.toarray(), dtype=np.float32))
+            yield _to_coo(rows) if self.sparse else torch.from_numpy(np.ascontiguousarray(rows.toarray(), np.float32))
 
     def fingerprints(self) -> NDArray[np.uint64] | None:
         matrix = self._matrix
@@ -271,6 +279,13 @@ def check_same_pixels(X: Any, of_bytes: bool) -> None:
                 "`X` must be uint8 as in `fit`, or floats divided by 255, in [0, 1]; got values from "
                 f"{X.min():g} to {X.max():g}."
             )
+
+
+def _to_coo(rows: Any) -> Tensor:
+    coo = rows.tocoo()
+    indices = torch.from_numpy(np.stack([coo.row, coo.col]).astype(np.int64))
+    values = torch.from_numpy(coo.data.astype(np.float32))
+    return torch.sparse_coo_tensor(indices, values, coo.shape, check_invariants=False, is_coalesced=True)
 
 
 def _items_to_numpy(X: Any) -> Any:

@@ -12,8 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from .networks import Standardize
+from .sparse_input import DifferencesFrom, SparseLinear, TakesSparse
 
-__all__ = ["Ensemble", "NetworkList", "StackedNetworks", "clip_gradients", "combine_networks"]
+__all__ = [
+    "Ensemble",
+    "NetworkList",
+    "StackedNetworks",
+    "can_stack",
+    "clip_gradients",
+    "combine_networks",
+    "sparse_first_layer",
+]
 
 # Their step treats every weight alone, so k weights may lie in one tensor.
 _ELEMENTWISE_OPTIMIZERS = {
@@ -27,8 +36,8 @@ _WITHOUT_WEIGHTS = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn
 class Ensemble(nn.Module):
     """Several networks of one make as one module: (n, ...) to logits (k, n, n_classes).
 
-    In training they are told which rows each network is trained on, bool of shape (k, n); no gradient is wanted for
-    the others.
+    In training they are told which rows each network is trained on, bool of shape (k, n), on the CPU: to ask another
+    device for their number would be to wait for it. No gradient is wanted for the others.
     """
 
     n_networks: int
@@ -93,7 +102,7 @@ class StackedNetworks(Ensemble):
             gradient.mul_(factors)
 
 
-class StackedLinear(nn.Module):
+class StackedLinear(TakesSparse):
     """Several `torch.nn.Linear` of one shape: (n, n_in) or (k, n, n_in) to (k, n, n_out).
 
     Rows lie last in memory: on a CPU products with few outputs then take half to a fifth of the time.
@@ -112,15 +121,17 @@ class StackedLinear(nn.Module):
         else:
             self.bias = nn.Parameter(bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Give each network's outputs."""
+    def forward(self, x: Tensor | DifferencesFrom) -> Tensor:
+        """Give each network's outputs; also of standardised sparse rows."""
+        if isinstance(x, DifferencesFrom):
+            return self.multiply(x) + self.bias.mT
         columns = x.transpose(-2, -1).expand(len(self.weight), -1, -1)
-        return torch.baddbmm(self.bias, self.weight, columns).transpose(1, 2)
+        return torch.baddbmm(self.bias, self.usual_weight, columns).transpose(1, 2)
 
 
 def _spare_left_out(network: nn.Module, trained: Tensor, x: Tensor) -> Tensor:
     """Run a network on all rows, but on those that it is not trained on without gradients."""
-    rows, left_out = trained.nonzero().squeeze(1), (~trained).nonzero().squeeze(1)
+    rows, left_out = (mask.nonzero().squeeze(1).to(x.device, non_blocking=True) for mask in (trained, ~trained))
     if min(len(rows), len(left_out)) < _FEWEST_ROWS:
         logits: Tensor = network(x.clone())
         return logits
@@ -148,11 +159,20 @@ def can_stack(network: nn.Module) -> bool:
     layers = _leaves(network)
     linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
     return (
-        all(type(layer) in (nn.Linear, Standardize, *_WITHOUT_WEIGHTS) for layer in layers)
+        all(type(layer) in (nn.Linear, SparseLinear, Standardize, *_WITHOUT_WEIGHTS) for layer in layers)
         and len(set(map(id, linear))) == len(linear)  # none is used twice
         and all(weight.requires_grad for weight in network.parameters())
         and not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
     )
+
+
+def sparse_first_layer(module: nn.Module) -> TakesSparse | None:
+    """Give the layer by which a network, or several side by side, takes sparse rows; None where it needs dense ones."""
+    if not isinstance(module, StackedNetworks) and not can_stack(module):
+        return None
+    layers = _leaves(module.layers if isinstance(module, StackedNetworks) else module)
+    first = layers[1] if type(layers[0]) is Standardize else None
+    return first if isinstance(first, TakesSparse) else None
 
 
 def clip_gradients(module: nn.Module, max_norm: float) -> None:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from .data import Rows, as_network_input, looks_channels_last
+from .sparse_input import DifferencesFrom, SparseLinear
 
 __all__ = ["MLP", "PreActResNet32", "SmallResNet", "Standardize", "network_factory"]
 
@@ -76,12 +77,28 @@ class Standardize(nn.Module):
         self.inverse_scale.copy_(torch.where(constant, torch.ones_like(scale), scale).reciprocal())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Standardise a batch: any shape that broadcasts with `shape`, unchanged."""
-        return ((x - self.mean) * self.inverse_scale).clamp(-self.limit, self.limit)
+        """Standardise a batch: any shape that broadcasts with `shape`, unchanged.
+
+        A sparse COO batch (n, n_features) gives what the layers of `noisyfit.sparse_input` take.
+        """
+        if x.is_sparse:
+            return self._differences(x)  # type: ignore[return-value]
+        return self._standardize(x, self.mean, self.inverse_scale)
+
+    def _differences(self, x: Tensor) -> DifferencesFrom:
+        row_numbers, columns = x.indices()
+        base = self._standardize(torch.zeros_like(self.mean), self.mean, self.inverse_scale)
+        values = self._standardize(x.values(), self.mean[columns], self.inverse_scale[columns])
+        return DifferencesFrom(base, row_numbers, columns, values - base[columns], len(x))
+
+    def _standardize(self, x: Tensor, mean: Tensor, inverse_scale: Tensor) -> Tensor:
+        return ((x - mean) * inverse_scale).clamp(-self.limit, self.limit)
 
 
 class MLP(nn.Sequential):
     """Fully connected network for tables and embeddings: (n, n_features) to logits (n, n_classes).
+
+    It also takes sparse COO batches, and never makes them dense.
 
     Parameters
     ----------
@@ -102,11 +119,11 @@ class MLP(nn.Sequential):
     """
 
     def __init__(self, n_features: int, n_classes: int, hidden: tuple[int, ...] = (256, 256), dropout: float = 0.3):
-        layers: list[nn.Module] = [Standardize((n_features,))]
-        widths = (n_features, *hidden)
-        for width_in, width_out in itertools.pairwise(widths):
-            layers += [nn.Linear(width_in, width_out), nn.ReLU(), nn.Dropout(dropout)]
-        super().__init__(*layers, nn.Linear(widths[-1], n_classes))
+        widths = (n_features, *hidden, n_classes)
+        layers: list[nn.Module] = [Standardize((n_features,)), SparseLinear(widths[0], widths[1])]
+        for width_in, width_out in itertools.pairwise(widths[1:]):
+            layers += [nn.ReLU(), nn.Dropout(dropout), nn.Linear(width_in, width_out)]
+        super().__init__(*layers)
 
 
 class SmallResNet(nn.Sequential):
@@ -290,6 +307,7 @@ def _check_outputs(network: nn.Module, rows: Rows, n_classes: int) -> None:
     """Run a few rows through the network, on the CPU, before any training; makes lazy layers, too."""
     chunk = slice(0, min(len(rows), 8))
     x = as_network_input(next(iter(rows.batches([chunk]))), torch.device("cpu"))
+    x = x.to_dense() if x.is_sparse else x
     was_training, device = network.training, next((p.device for p in network.parameters()), x.device)
     network.eval()
     try:

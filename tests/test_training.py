@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 import torch
 from skorch.callbacks import Callback
+from torch import nn
 
+from noisyfit import JointOptimizationClassifier
 from noisyfit.augmentation import as_augmentation, crop_flip
 from noisyfit.devices import resolve_device, use_bfloat16
 from noisyfit.networks import PreActResNet32, SmallResNet
@@ -52,6 +54,38 @@ def test_isolated_rng_puts_the_global_state_back():
     with isolated_rng(3, torch.device("cpu")) as generator:
         assert (torch.rand(3) == drawn[0]).all()
         assert (torch.rand(3, generator=generator) == drawn[1]).all()
+
+
+class ToIntegers(nn.Module):
+    def forward(self, x):
+        return x.long()
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "params", "layer", "fused"),
+    [
+        (torch.optim.SGD, {}, nn.Linear(2, 2), True),
+        (torch.optim.Adam, {"amsgrad": True}, nn.Linear(2, 2), True),
+        (torch.optim.SGD, {"foreach": True}, nn.Linear(2, 2), False),
+        (torch.optim.SGD, {"fused": False}, nn.Linear(2, 2), False),
+        (torch.optim.RMSprop, {}, nn.Linear(2, 2), False),
+        (torch.optim.SGD, {"momentum": 0.0, "weight_decay": 0.0}, nn.EmbeddingBag(2, 2, sparse=True), False),
+    ],
+)
+def test_the_step_of_all_weights_at_once_is_taken_where_torch_has_it(optimizer, params, layer, fused):
+    X, y = np.arange(40).reshape(20, 2) % 2, np.arange(20) % 2
+    network = nn.Sequential(ToIntegers(), layer) if isinstance(layer, nn.EmbeddingBag) else layer
+    fused_steps, step = [], optimizer.step
+
+    def note(self, closure=None):
+        fused_steps.append(bool(self.param_groups[0].get("fused")))
+        return step(self, closure)
+
+    clf = JointOptimizationClassifier(network, max_epochs=1, begin=1, optimizer=optimizer, optimizer_params=params)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(optimizer, "step", note)
+        clf.set_params(cross_fit=0, max_grad_norm=None).fit(X.astype(np.float32), y)
+    assert set(fused_steps) == {fused}
 
 
 def test_crop_flip_moves_and_mirrors_whole_images():
