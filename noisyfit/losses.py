@@ -23,6 +23,7 @@ import functools
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -204,12 +205,48 @@ def joint_loss(logits: Tensor, labels: Tensor, class_prior: Tensor, alpha: float
     """
     _check_shapes(logits, labels=labels, class_prior=class_prior)
     logits, labels, class_prior = _in_one_dtype(logits, labels.detach(), class_prior.detach())
+    in_numpy = logits.is_cpu and logits.dtype == torch.float32
+    worked_out = _loss_in_numpy(logits, labels, class_prior, alpha, beta) if in_numpy else None
+    loss, gradient = worked_out or _loss_in_torch(logits, labels, class_prior, alpha, beta)
+    slope = torch.dot(logits.flatten(), gradient.flatten())
+    slope.detach().fill_(loss)  # the value of the one, the gradient of the other
+    return slope
+
+
+def _loss_in_torch(
+    logits: Tensor, labels: Tensor, class_prior: Tensor, alpha: float, beta: float
+) -> tuple[Tensor, Tensor]:
+    """Give the joint loss and its gradient to the logits."""
     step = objective_gradient(logits, labels, class_prior, alpha, beta)
     divergence, imbalance, entropy = objective_terms(step, labels, class_prior)
-    loss = divergence.add_(imbalance, alpha=alpha).add_(entropy, alpha=beta)
-    slope = torch.dot(logits.flatten(), step.gradient.flatten())
-    slope.detach().copy_(loss)  # the value of the one, the gradient of the other
-    return slope
+    return divergence.add_(imbalance, alpha=alpha).add_(entropy, alpha=beta), step.gradient
+
+
+def _loss_in_numpy(
+    logits: Tensor, labels: Tensor, class_prior: Tensor, alpha: float, beta: float
+) -> tuple[float, Tensor] | None:
+    """Do the same by small operations of NumPy, which cost a third of torch's; None where a mean underflows."""
+    log_proba = torch.log_softmax(logits.detach(), dim=1).numpy()
+    y, prior = labels.numpy(), class_prior.numpy()
+    n_rows, n_classes = y.shape
+    alpha, beta = float(alpha), float(beta)  # numbers of NumPy would make all float64
+    tiny, of_rows, of_classes = np.finfo(np.float32).tiny, np.ones(n_rows, np.float32), np.ones(n_classes, np.float32)
+    proba = np.exp(log_proba)
+    mean = (of_rows @ proba) / n_rows
+    if not mean.min() > _SMALLEST_MEAN:
+        return None
+    ratio = alpha * prior / mean
+    certainty = (proba * log_proba) @ of_classes  # less the entropy of each row
+    # sum_k pull_ik as in `objective_gradient`, and then s_ij (sum_k pull_ik - ratio_j - beta log s_ij) - y_ij
+    gradient = np.subtract.outer(y @ of_classes + beta * certainty + proba @ ratio, ratio)
+    gradient -= beta * log_proba
+    gradient *= proba
+    gradient -= y
+    gradient /= n_rows
+    divergence = np.vdot(np.log(np.maximum(y, tiny)) - log_proba, y) / n_rows
+    imbalance = np.vdot(prior, np.log(np.maximum(prior, tiny) / mean))
+    loss = divergence + alpha * imbalance - beta * (certainty @ of_rows) / n_rows
+    return float(loss), torch.from_numpy(gradient)
 
 
 class RunningMean(NamedTuple):

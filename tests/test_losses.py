@@ -57,6 +57,19 @@ def test_terms_equal_the_equations(batch):
     np.testing.assert_allclose(total.item(), expected @ [1, ALPHA, BETA], rtol=1e-12)
 
 
+@pytest.mark.parametrize("number", [float, np.float64])
+def test_small_numbers_on_the_cpu_give_the_loss_of_double_precision(batch, number):
+    outcomes = []
+    for dtype in (torch.float32, torch.float64):
+        logits, labels, prior = (tensor.detach().to(dtype) for tensor in batch)
+        logits.requires_grad_()
+        loss = joint_loss(logits, labels, prior, number(1.2), number(0.8))
+        loss.backward()
+        assert loss.dtype == logits.grad.dtype == dtype
+        outcomes.append((loss.double(), logits.grad.double()))
+    torch.testing.assert_close(*outcomes, rtol=1e-5, atol=1e-7)
+
+
 def test_closed_forms():
     uniform, one_hot = torch.zeros(3, N_CLASSES), torch.eye(N_CLASSES)[:3]
     prior = torch.full((N_CLASSES,), 1 / N_CLASSES)
