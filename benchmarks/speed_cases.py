@@ -296,7 +296,7 @@ RACES: dict[str, Callable[[], Race | None]] = {
     "loss_512": lambda: loss_of_batch(512, 0.45),
     "cross_fit_128": lambda: cross_fitting(128, 20, 2.5),
     "cross_fit_256": lambda: cross_fitting(256, 10, 5.0),
-    "cross_fit_1024": lambda: cross_fitting(1024, 2, 5.0),
+    "cross_fit_1024": lambda: cross_fitting(1024, 6, 5.0),
     "prediction": prediction,
     "grid_search": grid_search,
 }

@@ -2,10 +2,14 @@
 
 from . import displays, exceptions, losses, metrics, networks, noise
 from .classifier import JointOptimizationClassifier
+from .corrector import LabelCorrector
 from .report import label_report
+from .review import apply_decisions, save_review
 
 __all__ = [
     "JointOptimizationClassifier",
+    "LabelCorrector",
+    "apply_decisions",
     "displays",
     "exceptions",
     "label_report",
@@ -13,5 +17,6 @@ __all__ = [
     "metrics",
     "networks",
     "noise",
+    "save_review",
 ]
 __version__ = "0.1.0"

@@ -3,13 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from noisyfit import label_report
+from noisyfit import JointOptimizationClassifier, label_report
+from noisyfit.noise import corrupt_labels, symmetric_noise
 
 COLUMNS = ["given_label", "predicted_label", "is_label_issue", "label_quality", "corrected_label", "confidence"]
 
@@ -82,3 +84,17 @@ def test_a_search_without_refit(blobs, quick):
 def test_nothing_to_report(blobs):
     with pytest.raises(TypeError, match="ends in one; found LogisticRegression instead"):
         label_report(make_pipeline(StandardScaler(), LogisticRegression()).fit(blobs[0], blobs[1]))
+
+
+def test_cleanlab_takes_the_report():
+    cleanlab = pytest.importorskip("cleanlab.classification")
+    X, y = load_iris(return_X_y=True)
+    y_noisy = corrupt_labels(y, symmetric_noise(3, 0.2), random_state=0)
+    clf = JointOptimizationClassifier(max_epochs=30, random_state=0).fit(X, y_noisy)
+    report = clf.label_report(encoded=True)
+    learner = cleanlab.CleanLearning(LogisticRegression(max_iter=1000))
+    learner.fit(X, y_noisy, label_issues=report)
+    kept = ~report["is_label_issue"]
+    alone = LogisticRegression(max_iter=1000).fit(X[kept], y_noisy[kept])
+    np.testing.assert_array_equal(learner.predict(X), alone.predict(X))
+    assert learner.get_label_issues()["is_label_issue"].sum() == (~kept).sum() > 10

@@ -21,8 +21,7 @@ from noisyfit.losses import class_prior_divergence, kl_classification_loss, pred
 from noisyfit.noise import NoiseMatrix
 from noisyfit.training import JointNet, Stage, Trainer, build_net, isolated_rng
 
-from cifar_data import Cifar
-from harness import BATCH_SIZE, Budget, Result, Settings, Study, main, mean_over_seeds, panels
+from harness import BATCH_SIZE, Budget, Cifar, Result, Settings, Study, main, mean_over_seeds, panels
 
 ALPHA, BETA, BEGIN = 1.2, 0.8, 0.3
 STEPS = ("θ", "Y", "T")

@@ -27,6 +27,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # the benchmarks' own modules
 
 from cifar10n import SlimNet, flip
 from cifar_data import Cifar, load_cifar
+from cifar_data import add_noise as add_noise
 from results import RESULTS, write_json
 
 Settings = dict[str, Any]
@@ -70,7 +71,9 @@ BATCH_SIZE = 128
 
 @cache
 def _load(labels: str, n_images: int, seed: int) -> Cifar:
-    return load_cifar(None, labels, n_images, seed)
+    data = load_cifar(None, labels, n_images, seed)
+    order = np.random.RandomState(0).permutation(len(data.y_test))  # the file has them class by class
+    return data._replace(X_test=data.X_test[order], y_test=data.y_test[order])
 
 
 class Study(NamedTuple):

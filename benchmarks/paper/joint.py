@@ -13,8 +13,7 @@ from noisyfit.data import as_rows
 from noisyfit.displays import LabelHistoryDisplay
 from noisyfit.metrics import recovery_accuracy
 
-from cifar_data import Cifar
-from harness import BATCH_SIZE, Budget, Result, best_last
+from harness import BATCH_SIZE, Budget, Cifar, Result, best_last
 
 PAPER = {"cross_fit": 0, "class_prior": "uniform", "begin": 0.3}
 

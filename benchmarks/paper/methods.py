@@ -9,8 +9,7 @@ import torch
 
 import joint
 import plain
-from cifar_data import Cifar
-from harness import Budget, Result, best_last
+from harness import Budget, Cifar, Result, best_last
 
 JOINT, CROSS_ENTROPY = "joint optimisation", "cross entropy"
 LIBRARY = "noisyfit (defaults)"

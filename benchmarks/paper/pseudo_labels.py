@@ -16,8 +16,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
 
-from cifar_data import add_noise
-from harness import Budget, Result, Settings, Study, main, mean_over_seeds, panels
+from harness import Budget, Result, Settings, Study, add_noise, main, mean_over_seeds, panels
 from joint import fit
 
 PSEUDO, SAME, MORE = "clusters of features", "random, as many wrong", "random, 10 points more wrong"

@@ -1,0 +1,51 @@
+"""Labels and index keys as JSON values and as text: the forms in which they leave Python and come back."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import numbers
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+def json_label(label: Any) -> bool | int | float | str:
+    """Give a label as a JSON value of its own type; what JSON does not know becomes text."""
+    if isinstance(label, (bool, np.bool_)):
+        return bool(label)
+    if isinstance(label, numbers.Integral):
+        return int(label)
+    if isinstance(label, (float, np.floating)):
+        return float(str(label))  # a float32 of 0.1 is 0.1 to its reader, not 0.10000000149011612
+    return str(label)
+
+
+def label_text(label: Any) -> str:
+    """Give a label as the text that a page shows and a CSV file holds."""
+    return str(json_label(label))
+
+
+def json_key(key: Any) -> Any:
+    """Give a key of an index as a JSON value: a tuple becomes a list, a date its ISO form, a missing value null."""
+    if isinstance(key, (tuple, list)):
+        return [json_key(part) for part in key]
+    if key is None or key is pd.NaT or key is pd.NA or (isinstance(key, (float, np.floating)) and np.isnan(key)):
+        return None
+    if isinstance(key, np.datetime64):
+        key = pd.Timestamp(key)
+    if isinstance(key, (datetime.date, datetime.time)):
+        return key.isoformat()
+    return json_label(key)
+
+
+def key_literal(key: Any) -> str:
+    """Give a key of an index as it is written in a JSON file."""
+    return json.dumps(json_key(key))
+
+
+def key_text(key: Any) -> str:
+    """Give a key of an index as it is written in a CSV file: text as it is, anything else as JSON."""
+    value = json_key(key)
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,758 @@
+"use strict";
+(() => {
+  const PAGE_SIZE = 50;
+  const SHORT_TEXT = 600;
+  const SHORT_VALUE = 80;
+  const FEW_COLUMNS = 24;
+  const PAST = { accept: "accepted", keep: "kept", other: "other label", skip: "skipped" };
+
+  const $ = (id) => document.getElementById(id);
+  const data = JSON.parse($("data").textContent);
+  const nSamples = data.row.length;
+  const storageKey = `noisyfit-review:${data.fingerprint}`;
+
+  // Samples are numbered by rank, labels by class number. A decision is {decision, label}.
+  const decisions = new Map();
+  const history = []; // of lists of [rank, decision before]
+  let view = [];
+  let position = 0;
+  let exported = true;
+  let items = new Map(); // the list's elements by rank: a picture that stays is not decoded again
+
+  // ---------------------------------------------------------------- words
+
+  const count = (number) => number.toLocaleString("en-US");
+  const isNearBound = (share) => (share > 0 && share < 0.01) || (share > 0.99 && share < 1);
+  // rounded down: only what is sure is 100 %
+  const percent = (share) => `${isNearBound(share) ? (Math.floor(1000 * share) / 10).toFixed(1) : Math.round(100 * share)} %`;
+  const labelText = (label) => data.classes[label].text;
+  const keyText = (rank) => data.index.values[rank];
+  const cut = (text, length) => (text.length > length ? `${text.slice(0, length)}…` : text);
+
+  function spoken(label) {
+    const text = labelText(label);
+    return text.trim() ? text : JSON.stringify(text);
+  }
+
+  function element(name, className, text) {
+    const node = document.createElement(name);
+    if (className) node.className = className;
+    if (text !== undefined) node.textContent = text;
+    return node;
+  }
+
+  function isolated(text, className) {
+    const node = element("bdi", className, text.trim() ? text : JSON.stringify(text));
+    node.title = text;
+    return node;
+  }
+
+  function announce(text) {
+    $("status").textContent = text;
+  }
+
+  function notify(text) {
+    $("notice").textContent = text;
+    $("notice").hidden = !text;
+  }
+
+  // ---------------------------------------------------------------- progress kept in the browser
+
+  function openStorage() {
+    try {
+      const storage = window.localStorage;
+      storage.setItem("noisyfit-review", "");
+      storage.removeItem("noisyfit-review");
+      return storage;
+    } catch {
+      return null;
+    }
+  }
+
+  const storage = openStorage();
+  let timer = 0;
+
+  function save() {
+    timer = 0;
+    const kept = [...decisions].map(([rank, { decision, label }]) => [data.row[rank], decision, label]);
+    try {
+      storage?.setItem(storageKey, JSON.stringify(kept));
+    } catch {
+      notify("The browser has no room to keep the progress. Export the decisions before you close the page.");
+    }
+  }
+
+  function saveSoon() {
+    exported = false;
+    timer ||= window.setTimeout(save, 200);
+  }
+
+  function saveNow() {
+    if (!timer) return;
+    window.clearTimeout(timer);
+    save();
+  }
+
+  function load(text) {
+    let kept = [];
+    try {
+      kept = JSON.parse(text ?? "[]");
+    } catch {
+      notify("The progress kept in this browser cannot be read; the page starts anew.");
+    }
+    const ranks = ranksByRow();
+    decisions.clear();
+    for (const [row, decision, label] of Array.isArray(kept) ? kept : []) {
+      if (ranks.has(row) && decision in PAST && label in data.classes) decisions.set(ranks.get(row), { decision, label });
+    }
+  }
+
+  function ranksByRow() {
+    return new Map(data.row.map((row, rank) => [row, rank]));
+  }
+
+  // ---------------------------------------------------------------- filters
+
+  function readFilters() {
+    const number = (id, otherwise) => ($(id).value === "" ? otherwise : Number($(id).value)) / 100;
+    const code = (id) => ($(id).value === "" ? null : Number($(id).value));
+    return {
+      end: $("filter-scope").value === "suspects" ? data.n_suspects : nSamples,
+      given: code("filter-given"),
+      proposed: code("filter-proposed"),
+      low: number("filter-low", 0) - 1e-9,
+      high: number("filter-high", 100) + 1e-9,
+      state: $("filter-state").value,
+    };
+  }
+
+  function hasState(rank, state) {
+    const decision = decisions.get(rank)?.decision;
+    if (state === "undecided") return !decision;
+    if (state === "decided") return Boolean(decision);
+    return state === "" || decision === state;
+  }
+
+  function updateView() {
+    const { end, given, proposed, low, high, state } = readFilters();
+    view = [];
+    for (let rank = 0; rank < end; rank++) {
+      if (given !== null && data.given[rank] !== given) continue;
+      if (proposed !== null && data.proposed[rank] !== proposed) continue;
+      if (data.confidence[rank] < low || data.confidence[rank] > high) continue;
+      if (hasState(rank, state)) view.push(rank);
+    }
+  }
+
+  function filter() {
+    const before = view[position];
+    updateView();
+    position = Math.max(0, view.indexOf(before));
+    render();
+    announce(`${count(view.length)} samples pass the filters.`);
+  }
+
+  function setFilters(given, proposed) {
+    $("filter-scope").value = data.n_suspects ? "suspects" : "all";
+    $("filter-given").value = given;
+    $("filter-proposed").value = proposed;
+    $("filter-low").value = 0;
+    $("filter-high").value = 100;
+    $("filter-state").value = "";
+  }
+
+  function clearFilters() {
+    setFilters("", "");
+    filter();
+  }
+
+  function showPair(given, proposed) {
+    setFilters(given, proposed);
+    updateView();
+    if (!view.length) $("filter-scope").value = "all";
+    filter();
+    $("sample").focus();
+  }
+
+  // ---------------------------------------------------------------- decisions
+
+  function change(entries) {
+    history.push(entries.map(([rank]) => [rank, decisions.get(rank)]));
+    write(entries);
+  }
+
+  function write(entries) {
+    for (const [rank, decision] of entries) {
+      if (decision) decisions.set(rank, decision);
+      else decisions.delete(rank);
+    }
+    saveSoon();
+  }
+
+  function decide(decision, label) {
+    const rank = view[position];
+    if (rank === undefined) return;
+    change([[rank, { decision, label }]]);
+    const isHidden = !hasState(rank, $("filter-state").value);
+    const isLast = position === view.length - 1;
+    if (isHidden) updateView();
+    position = Math.max(0, Math.min(isHidden ? position : position + 1, view.length - 1));
+    render();
+    const said = decision === "skip" ? "skipped" : `${PAST[decision]}: ${spoken(label)}`;
+    announce(`Row ${data.row[rank]} ${said}. ${isLast ? "That was the last of the list." : describe()}`);
+  }
+
+  function decideByName(name) {
+    const rank = view[position];
+    if (rank === undefined) return;
+    if (name === "other") openChooser();
+    else decide(name, name === "accept" ? data.proposed[rank] : data.given[rank]);
+  }
+
+  function choose(label) {
+    const rank = view[position];
+    if (label === data.given[rank]) decide("keep", label);
+    else decide(label === data.proposed[rank] ? "accept" : "other", label);
+  }
+
+  function undo() {
+    const entries = history.pop();
+    if (!entries) return announce("Nothing to undo.");
+    write(entries);
+    updateView();
+    const found = view.indexOf(entries[0][0]);
+    if (found >= 0) position = found;
+    position = Math.max(0, Math.min(position, view.length - 1));
+    render();
+    announce(`Undone: row ${data.row[entries[0][0]]}${entries.length > 1 ? ` and ${entries.length - 1} more` : ""}.`);
+  }
+
+  function clearDecision() {
+    const rank = view[position];
+    change([[rank, undefined]]);
+    updateView();
+    position = Math.max(0, Math.min(position, view.length - 1));
+    render();
+    $("sample").focus();
+    announce(`Decision of row ${data.row[rank]} cleared.`);
+  }
+
+  function move(to) {
+    if (!view.length) return;
+    const next = Math.max(0, Math.min(to, view.length - 1));
+    if (next === position) return announce(next ? "This is the last of the list." : "This is the first of the list.");
+    position = next;
+    render();
+    announce(describe());
+  }
+
+  function describe() {
+    const rank = view[position];
+    if (rank === undefined) return "No sample is left in the list.";
+    const state = decisions.has(rank) ? `, ${PAST[decisions.get(rank).decision]}` : "";
+    return (
+      `Now row ${data.row[rank]}: given ${spoken(data.given[rank])}, proposed ${spoken(data.proposed[rank])}, ` +
+      `confidence ${percent(data.confidence[rank])}${state}.`
+    );
+  }
+
+  // ---------------------------------------------------------------- the sample
+
+  function renderCard() {
+    const rank = view[position];
+    const isEmpty = rank === undefined;
+    $("card").hidden = isEmpty;
+    $("empty").hidden = !isEmpty;
+    for (const button of document.querySelectorAll("[data-do]")) {
+      const name = button.dataset.do;
+      button.setAttribute("aria-disabled", String(name === "undo" ? !history.length : isDisabled(name)));
+    }
+    if (isEmpty) return;
+    $("sample-heading").replaceChildren(...heading(rank));
+    $("given").replaceChildren(isolated(labelText(data.given[rank])));
+    $("proposed").replaceChildren(isolated(labelText(data.proposed[rank])));
+    $("bars").replaceChildren(...bars(rank));
+    $("content").replaceChildren(...content(rank));
+    renderState($("state"), decisions.get(rank), true);
+    $("clear").hidden = !decisions.has(rank);
+  }
+
+  function isDisabled(name) {
+    if (name === "previous" || name === "page-back") return position === 0;
+    if (name === "next") return position >= view.length - 1;
+    if (name === "page-on") return (Math.floor(position / PAGE_SIZE) + 1) * PAGE_SIZE >= view.length;
+    return !view.length;
+  }
+
+  function heading(rank) {
+    const nodes = [`Row ${count(data.row[rank])}`];
+    if (keyText(rank) !== String(data.row[rank])) nodes.push(" ", isolated(keyText(rank), "key"));
+    return nodes;
+  }
+
+  function renderState(badge, decision, isLong) {
+    badge.className = `badge ${decision ? decision.decision : "undecided"}`;
+    badge.textContent = decision ? PAST[decision.decision] : isLong ? "undecided" : "";
+    if (decision?.decision === "other") badge.replaceChildren(isLong ? "other label: " : "", isolated(labelText(decision.label)));
+  }
+
+  function bars(rank) {
+    const nodes = bar(data.given[rank], data.quality[rank], "given");
+    if (data.changed[rank] === "1") nodes.push(...bar(data.proposed[rank], data.confidence[rank], "proposed"));
+    return nodes;
+  }
+
+  function bar(label, share, className) {
+    const term = element("dt");
+    term.append(isolated(labelText(label)));
+    const value = element("dd", className);
+    const track = element("span", "track");
+    const fill = element("span", "fill");
+    fill.style.width = `${100 * share}%`;
+    track.append(fill);
+    value.append(track, element("span", "number", percent(share)));
+    return [term, value];
+  }
+
+  function content(rank) {
+    const { kind, values } = data.samples;
+    if (kind === "none") return [];
+    if (rank >= values.length) {
+      const shown = `The page holds the first ${count(values.length)} samples; this one is not among them.`;
+      return [element("p", "absent", `${shown} Raise n_pictures to see more.`)];
+    }
+    if (kind === "pictures") return [picture(rank, "picture")];
+    return kind === "texts" ? longText(values[rank]) : tableRow(values[rank]);
+  }
+
+  function picture(rank, className) {
+    const image = element("img", className);
+    image.alt = className === "picture" ? `Picture of row ${data.row[rank]}` : "";
+    image.decoding = "async";
+    image.loading = "lazy";
+    image.draggable = false;
+    image.addEventListener("load", () => image.classList.toggle("small", image.naturalWidth <= 48));
+    image.src = data.samples.values[rank];
+    return image;
+  }
+
+  function longText(text) {
+    const body = element("p", "text", cut(text, SHORT_TEXT));
+    body.dir = "auto";
+    if (text.length <= SHORT_TEXT) return [body];
+    return [body, expander("Show the whole text", () => (body.textContent = text))];
+  }
+
+  function expander(name, expand) {
+    const button = element("button", "quiet", name);
+    button.type = "button";
+    button.addEventListener("click", () => {
+      expand();
+      button.remove();
+      $("sample").focus();
+    });
+    return button;
+  }
+
+  function tableRow(values) {
+    const { columns, n_columns: nColumns } = data.samples;
+    const table = element("table", "values");
+    table.append(element("caption", "unseen", "Values of this sample"));
+    const body = table.createTBody();
+    const add = (from, to) => values.slice(from, to).forEach((value, i) => body.append(tableLine(columns[from + i], value)));
+    add(0, FEW_COLUMNS);
+    const nodes = [table];
+    if (values.length > FEW_COLUMNS) {
+      nodes.push(expander(`Show all ${count(values.length)} values`, () => add(FEW_COLUMNS, values.length)));
+    }
+    if (nColumns > values.length) nodes.push(element("p", "absent", `${count(nColumns - values.length)} more columns are not in the page.`));
+    return nodes;
+  }
+
+  function tableLine(name, value) {
+    const line = element("tr");
+    const head = element("th");
+    head.scope = "row";
+    head.append(isolated(name));
+    const cell = element("td");
+    cell.dir = "auto";
+    cell.textContent = cut(value, SHORT_VALUE);
+    if (value.length > SHORT_VALUE) {
+      const more = element("button", "quiet", "more");
+      more.type = "button";
+      more.addEventListener("click", () => {
+        cell.textContent = value;
+        $("sample").focus();
+      });
+      cell.append(" ", more);
+    }
+    line.append(head, cell);
+    return line;
+  }
+
+  // ---------------------------------------------------------------- the list
+
+  function renderList() {
+    const start = Math.floor(position / PAGE_SIZE) * PAGE_SIZE;
+    const ranks = view.slice(start, start + PAGE_SIZE);
+    const hadFocus = $("list").contains(document.activeElement);
+    items = new Map(ranks.map((rank) => [rank, items.get(rank) ?? listItem(rank)]));
+    $("list").replaceChildren(...items.values());
+    $("list").start = start + 1;
+    ranks.forEach((rank, i) => updateItem(items.get(rank), rank, start + i));
+    const nPages = Math.max(1, Math.ceil(view.length / PAGE_SIZE));
+    $("page").textContent = `${count(start / PAGE_SIZE + 1)} of ${count(nPages)}`;
+    $("queue-heading").textContent = `${count(view.length)} ${view.length === 1 ? "sample" : "samples"}`;
+    const current = items.get(view[position])?.firstChild;
+    if (hadFocus) current?.focus({ preventScroll: true });
+    if (current) keepInSight(current.parentElement);
+  }
+
+  function listItem(rank) {
+    const item = element("li");
+    const button = element("button", "item");
+    button.type = "button";
+    if (data.samples.kind === "pictures" && rank < data.samples.values.length) button.append(picture(rank, "thumb"));
+    const words = element("span", "words");
+    const pair = element("span", "pair");
+    pair.append(isolated(cut(labelText(data.given[rank]), SHORT_VALUE)), " → ", isolated(cut(labelText(data.proposed[rank]), SHORT_VALUE)));
+    words.append(pair);
+    const excerpt = element("span", "excerpt");
+    excerpt.append(isolated(listExcerpt(rank)));
+    words.append(excerpt);
+    button.append(words, element("span", "badge"), element("span", "number", percent(data.confidence[rank])));
+    item.append(button);
+    return item;
+  }
+
+  function listExcerpt(rank) {
+    const { kind, values } = data.samples;
+    if (kind === "texts" && rank < values.length) return cut(values[rank], SHORT_VALUE);
+    const key = keyText(rank);
+    return key === String(data.row[rank]) ? `row ${count(data.row[rank])}` : cut(key, SHORT_VALUE);
+  }
+
+  function updateItem(item, rank, place) {
+    const button = item.firstChild;
+    button.dataset.place = place;
+    const isCurrent = place === position;
+    button.tabIndex = isCurrent ? 0 : -1;
+    if (isCurrent) button.setAttribute("aria-current", "true");
+    else button.removeAttribute("aria-current");
+    renderState(button.querySelector(".badge"), decisions.get(rank), false);
+  }
+
+  function keepInSight(item) {
+    const list = $("list");
+    const above = item.offsetTop - list.offsetTop;
+    if (above < list.scrollTop) list.scrollTop = above;
+    const below = above + item.offsetHeight - list.clientHeight;
+    if (below > list.scrollTop) list.scrollTop = below;
+  }
+
+  function renderProgress() {
+    const tally = { accept: 0, keep: 0, other: 0, skip: 0 };
+    let suspects = 0;
+    for (const [rank, { decision }] of decisions) {
+      tally[decision]++;
+      if (rank < data.n_suspects) suspects++;
+    }
+    const beyond = decisions.size - suspects;
+    const parts = Object.entries(tally).filter(([, n]) => n).map(([name, n]) => `${count(n)} ${PAST[name]}`);
+    const text = `${count(suspects)} of ${count(data.n_suspects)} suspects decided`;
+    $("progress-text").textContent = `${text}${beyond ? `, and ${count(beyond)} others` : ""}`;
+    $("progress-text").title = parts.join(", ");
+    $("progress").max = Math.max(1, data.n_suspects);
+    $("progress").value = suspects;
+  }
+
+  function render() {
+    renderProgress();
+    renderCard();
+    renderList();
+  }
+
+  // ---------------------------------------------------------------- another label
+
+  function openChooser() {
+    const rank = view[position];
+    $("query").value = "";
+    fillOptions();
+    $("options").value = String(data.proposed[rank]);
+    $("chooser").showModal();
+    $("query").focus();
+  }
+
+  function fillOptions() {
+    const query = $("query").value.toLowerCase();
+    const found = data.classes.map((_, label) => label).filter((label) => labelText(label).toLowerCase().includes(query));
+    const begins = (label) => labelText(label).toLowerCase().startsWith(query);
+    found.sort((a, b) => begins(b) - begins(a) || a - b);
+    $("options").replaceChildren(...found.map(option));
+    $("options").selectedIndex = 0;
+  }
+
+  function option(label) {
+    const node = element("option", "", cut(spoken(label), SHORT_VALUE));
+    node.value = label;
+    node.dir = "auto";
+    node.title = labelText(label);
+    return node;
+  }
+
+  function takeOption() {
+    if ($("options").selectedIndex < 0) return;
+    const label = Number($("options").value);
+    $("chooser").close();
+    choose(label);
+  }
+
+  function moveOption(step) {
+    const options = $("options");
+    options.selectedIndex = Math.max(0, Math.min(options.selectedIndex + step, options.length - 1));
+    announce(options.selectedOptions[0]?.textContent ?? "");
+  }
+
+  // ---------------------------------------------------------------- export and import
+
+  function records() {
+    const ranks = [...decisions.keys()].sort((a, b) => data.row[a] - data.row[b]);
+    return ranks.map((rank) => ({ rank, ...decisions.get(rank) }));
+  }
+
+  // Labels and keys are put in as the JSON text that Python wrote: JavaScript would turn 1.0 into 1.
+  function exportedJson() {
+    const lines = records().map(({ rank, decision, label }) => {
+      const fields = {
+        row: data.row[rank],
+        index: data.index.kind === "text" ? JSON.stringify(keyText(rank)) : keyText(rank),
+        given_label: data.classes[data.given[rank]].json,
+        proposed_label: data.classes[data.proposed[rank]].json,
+        decision: JSON.stringify(decision),
+        label: data.classes[label].json,
+      };
+      return `{${Object.entries(fields).map(([name, value]) => `"${name}": ${value}`).join(", ")}}`;
+    });
+    const head = `"format": "noisyfit decisions", "version": 1, "fingerprint": ${JSON.stringify(data.fingerprint)}`;
+    return `{${head}, "decisions": [\n${lines.join(",\n")}\n]}\n`;
+  }
+
+  function exportedCsv() {
+    const lines = records().map(({ rank, decision, label }) => [
+      data.row[rank],
+      keyText(rank),
+      labelText(data.given[rank]),
+      labelText(data.proposed[rank]),
+      decision,
+      labelText(label),
+    ]);
+    lines.unshift(["row", "index", "given_label", "proposed_label", "decision", "label"]);
+    return lines.map((line) => `${line.map(csvField).join(",")}\r\n`).join("");
+  }
+
+  function csvField(value) {
+    const text = String(value);
+    return /^[\w.+-]+$/.test(text) ? text : `"${text.replaceAll('"', '""')}"`;
+  }
+
+  function download(text, type, ending) {
+    const link = element("a");
+    link.href = URL.createObjectURL(new Blob([text], { type }));
+    link.download = `decisions-${data.fingerprint.slice(0, 8)}.${ending}`;
+    link.click();
+    window.setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+    exported = true;
+    announce(`${count(decisions.size)} decisions exported as ${link.download}.`);
+  }
+
+  function imported(text) {
+    let file;
+    try {
+      file = JSON.parse(text);
+    } catch {
+      throw new Error("it is no JSON file");
+    }
+    if (file?.format !== "noisyfit decisions") throw new Error("it is no export of a review page");
+    if (file.version !== 1) throw new Error(`its version is ${file.version}, this page reads version 1`);
+    if (file.fingerprint !== data.fingerprint) throw new Error("it belongs to another report");
+    if (!Array.isArray(file.decisions)) throw new Error("it holds no list of decisions");
+    const ranks = ranksByRow();
+    return file.decisions.map((record) => importedEntry(record, ranks.get(record?.row)));
+  }
+
+  function importedEntry(record, rank) {
+    const { decision } = record ?? {};
+    if (rank === undefined || !Object.hasOwn(PAST, decision)) throw new Error(`it holds ${cut(JSON.stringify(record) ?? "", 120)}`);
+    if (decision === "accept") return [rank, { decision, label: data.proposed[rank] }];
+    if (decision !== "other") return [rank, { decision, label: data.given[rank] }];
+    const literal = JSON.stringify(record.label);
+    const found = data.classes.flatMap(({ json }, label) => (JSON.stringify(JSON.parse(json)) === literal ? [label] : []));
+    if (found.length !== 1) throw new Error(`the label ${cut(String(literal), 120)} of row ${record.row} is not one of this report's`);
+    return [rank, { decision, label: found[0] }];
+  }
+
+  async function importFile() {
+    const [file] = $("import-file").files;
+    if (!file) return;
+    try {
+      const entries = imported(await file.text());
+      notify("");
+      const differs = ([rank, { decision, label }]) => {
+        const mine = decisions.get(rank);
+        return mine && (mine.decision !== decision || mine.label !== label);
+      };
+      const fresh = entries.filter(([rank]) => !decisions.has(rank));
+      const conflicts = entries.filter(differs);
+      if (conflicts.length) askAboutConflicts(fresh, conflicts);
+      else takeImported(fresh);
+    } catch (error) {
+      notify(`${file.name} cannot be imported: ${error.message}. Choose a JSON file that this page exported.`);
+    }
+    $("import-file").value = "";
+  }
+
+  function askAboutConflicts(fresh, conflicts) {
+    const number = conflicts.length === 1 ? "One sample is" : `${count(conflicts.length)} samples are`;
+    $("conflict-text").textContent =
+      `${number} decided otherwise here than in the file; ${count(fresh.length)} of its decisions are new here.`;
+    $("conflict-mine").onclick = () => takeImported(fresh);
+    $("conflict-theirs").onclick = () => takeImported([...fresh, ...conflicts]);
+    $("conflict").showModal();
+  }
+
+  function takeImported(entries) {
+    $("conflict").close();
+    if (entries.length) change(entries);
+    updateView();
+    position = Math.max(0, Math.min(position, view.length - 1));
+    render();
+    announce(`${count(entries.length)} decisions imported.`);
+  }
+
+  // ---------------------------------------------------------------- events
+
+  const COMMANDS = {
+    accept: () => decideByName("accept"),
+    keep: () => decideByName("keep"),
+    other: () => decideByName("other"),
+    skip: () => decideByName("skip"),
+    next: () => move(position + 1),
+    previous: () => move(position - 1),
+    undo,
+    "page-back": () => move((Math.floor(position / PAGE_SIZE) - 1) * PAGE_SIZE),
+    "page-on": () => move((Math.floor(position / PAGE_SIZE) + 1) * PAGE_SIZE),
+  };
+  const KEYS = {
+    a: "accept", k: "keep", o: "other", s: "skip", u: "undo", j: "next", n: "next", p: "previous",
+    arrowright: "next", arrowdown: "next", arrowleft: "previous", arrowup: "previous",
+  };
+
+  function keyName(event) {
+    const key = event.key.toLowerCase();
+    const isForeign = key.length === 1 && key > "\u007f"; // a keyboard with another alphabet
+    return isForeign && event.code.startsWith("Key") ? event.code.slice(3).toLowerCase() : key;
+  }
+
+  function onKey(event) {
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+    if (document.querySelector("dialog[open]")) return;
+    if (event.key === "Escape" && event.target.closest("#filters")) return $("sample").focus();
+    if (!$("shortcuts").checked || event.target.closest("input:not([type=checkbox]), select, textarea")) return;
+    const name = KEYS[keyName(event)];
+    if (!name || (event.key.startsWith("Arrow") && event.target.closest("[data-own-keys]"))) return;
+    event.preventDefault();
+    if (!event.repeat || name === "next" || name === "previous") COMMANDS[name]();
+  }
+
+  function onClick(event) {
+    const button = event.target.closest("button");
+    if (!button) return;
+    const { do: name, place, given, proposed } = button.dataset;
+    if (name && button.getAttribute("aria-disabled") !== "true") COMMANDS[name]();
+    else if (place !== undefined) move(Number(place));
+    else if (given !== undefined) showPair(given, proposed);
+    else if ("close" in button.dataset) button.closest("dialog").close();
+  }
+
+  function listenToFilters() {
+    let byPointer = false;
+    document.addEventListener("pointerdown", () => (byPointer = true), true);
+    document.addEventListener("keydown", () => (byPointer = false), true);
+    $("filters").addEventListener("change", (event) => {
+      filter();
+      // else the next key, meant as a decision, would choose in the list that was clicked
+      if (byPointer && event.target.matches("select")) $("sample").focus({ preventScroll: true });
+    });
+    $("filters").addEventListener("submit", (event) => {
+      event.preventDefault();
+      filter();
+    });
+    $("filters-toggle").addEventListener("click", () => {
+      const isOpen = $("filters-toggle").getAttribute("aria-expanded") === "true";
+      $("filters-toggle").setAttribute("aria-expanded", String(!isOpen));
+    });
+    $("filters-clear").addEventListener("click", clearFilters);
+    $("empty-clear").addEventListener("click", () => {
+      clearFilters();
+      $("sample").focus();
+    });
+  }
+
+  function listenToChooser() {
+    $("query").addEventListener("input", fillOptions);
+    $("query").addEventListener("keydown", (event) => {
+      const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      moveOption(step);
+    });
+    $("options").addEventListener("keydown", (event) => {
+      if (event.key !== "Enter") return;
+      event.preventDefault();
+      takeOption();
+    });
+    $("options").addEventListener("click", (event) => event.target.matches("option") && takeOption());
+    $("chooser").querySelector("form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      takeOption();
+    });
+  }
+
+  function listenToFiles() {
+    $("export-csv").addEventListener("click", () => download(exportedCsv(), "text/csv;charset=utf-8", "csv"));
+    $("export-json").addEventListener("click", () => download(exportedJson(), "application/json", "json"));
+    $("import").addEventListener("click", () => $("import-file").click());
+    $("import-file").addEventListener("change", importFile);
+    window.addEventListener("pagehide", saveNow);
+    window.addEventListener("beforeunload", (event) => {
+      saveNow();
+      if (!storage && !exported) event.preventDefault();
+    });
+    // the same page in another tab
+    window.addEventListener("storage", (event) => {
+      if (event.key !== storageKey) return;
+      load(event.newValue);
+      updateView();
+      position = Math.max(0, Math.min(position, view.length - 1));
+      render();
+    });
+  }
+
+  function start() {
+    for (const id of ["filter-given", "filter-proposed"]) $(id).append(...data.classes.map((_, label) => option(label)));
+    if (storage) load(storage.getItem(storageKey));
+    else notify("This browser keeps no progress for this page. Export the decisions before you close it.");
+    clearFilters();
+    position = Math.max(0, view.findIndex((rank) => !decisions.has(rank)));
+    render();
+    announce("");
+    $("clear").addEventListener("click", clearDecision);
+    document.addEventListener("keydown", onKey);
+    document.addEventListener("click", onClick);
+    listenToFilters();
+    listenToChooser();
+    listenToFiles();
+  }
+
+  start();
+})();
