@@ -26,6 +26,7 @@ __all__ = ["main"]
 
 DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 3, 130  # 2 is argparse's, for a wrong command line
 KEPT, CHANGED, PROPOSED = "kept", "changed", "proposed"
+MOST_IMAGES, MOST_ROWS = 2_000, 20_000  # on the review page
 SMALLEST_TO_CROP = 32  # pixels: of smaller images too much would be cut off
 NO_LABEL = ""  # what stands for a missing label on the review page, and in the decisions made there
 _EXIT_CODES = """\
@@ -211,6 +212,7 @@ def _finish(args: argparse.Namespace, cleaned: Cleaned, shown: Any) -> int:
             shown,
             transition_matrix=None if proposed else clf.transition_matrix_,  # it has no row for labels that are missing
             title=f"Labels of {args.input.name}",
+            n_pictures=MOST_IMAGES if args.input.is_dir() else MOST_ROWS,
             overwrite=args.force,
         )
     if not args.quiet:

@@ -6,6 +6,7 @@ import base64
 import csv
 import json
 import re
+import tempfile
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
@@ -70,8 +72,7 @@ class Page:
         return self.driver.execute_script(script, *args)
 
     def press(self, *keys):
-        for key in keys:
-            self.driver.switch_to.active_element.send_keys(key)
+        ActionChains(self.driver, duration=0).send_keys(*keys).perform()
 
     def select(self, name, text):
         Select(self.find(f"#filter-{name}")).select_by_visible_text(text)
@@ -86,20 +87,21 @@ class Page:
         return self.text("#progress-text")
 
     def export(self, ending):
-        for path in self.downloads.iterdir():
-            path.unlink()
+        """Export to a folder of its own."""
         self.find(f"#export-{ending}").click()
-        wait(self.driver, lambda _: any(path.suffix == f".{ending}" for path in self.downloads.iterdir()))
-        return next(iter(self.downloads.glob(f"*.{ending}")))
+        wait(self.driver, lambda _: any(path.stat().st_size for path in self.downloads.glob(f"*.{ending}")))
+        wait(self.driver, lambda _: not list(self.downloads.glob("*.crdownload")))
+        (path,) = self.downloads.glob(f"*.{ending}")
+        return path.rename(Path(tempfile.mkdtemp(dir=self.downloads)) / path.name)
 
     def take_in(self, path):
         self.find("#import-file").send_keys(str(path))
 
     def requests(self):
-        """Give the addresses asked for since the last call, but for the page itself and the data in it."""
+        """Give the addresses asked for since the last call, but for the page, its data and the browser's own pages."""
         entries = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         urls = [e["params"]["request"]["url"] for e in entries if e["method"] == "Network.requestWillBeSent"]
-        return [url for url in urls if not url.startswith(("file:", "data:", "blob:file:"))]
+        return [url for url in urls if not url.startswith(("file:", "data:", "blob:file:", "chrome:"))]
 
 
 def wait(driver, condition):
@@ -129,7 +131,7 @@ def page(browser):
     errors = [entry for entry in browser.driver.get_log("browser") if entry["level"] == "SEVERE"]
     assert not errors
     assert not browser.requests()
-    browser.run("try { localStorage.clear() } catch {}")
+    browser.run("window.dispatchEvent(new Event('pagehide')); try { localStorage.clear() } catch {}")
 
 
 def make_report(given, corrected, index=None):
@@ -277,7 +279,7 @@ def test_filters(opened):
     assert opened.run("return document.activeElement.id") == "sample"
     opened.find("#filters-clear").click()
     opened.select("state", "undecided")
-    opened.press("a")
+    opened.press("p", "a")
     assert (opened.row, len(opened.find_all("#list li"))) == (1, 5)
     opened.press("u")
     assert (opened.row, len(opened.find_all("#list li"))) == (0, 6)
@@ -334,15 +336,8 @@ def test_without_local_storage(page, tmp_path, report):
 
 def test_hand_over(opened, report):
     opened.press("a", "a", "o", "c", Keys.ENTER)
-    path = opened.export("json")
-    mine = path.rename(path.parent.parent / "mine.json")
-    opened.run("localStorage.clear()")
-    opened.driver.get("about:blank")
-    opened.driver.back()
-    opened.run("localStorage.clear()")
-    opened.driver.refresh()
-    while not opened.progress.startswith("0"):
-        opened.press("u")
+    mine = opened.export("json")
+    opened.press("u", "u", "u")
     opened.press("a", "k")
     opened.take_in(mine)
     wait(opened.driver, lambda _: opened.find("#conflict").is_displayed())
@@ -424,8 +419,7 @@ def test_types_survive(page, tmp_path, y, index):
     labels = [line["label"] for line in json.loads(page.export("json").read_text())["decisions"]]
     assert labels == y[::-1]
     assert list(map(type, labels)) == list(map(type, y))
-    imported = page.export("json")
-    kept = imported.rename(imported.parent.parent / "kept.json")
+    kept = page.export("json")
     page.press("u", "u")
     page.take_in(kept)
     wait(page.driver, lambda _: page.progress == "2 of 2 suspects decided")
@@ -440,6 +434,7 @@ def test_rows_of_a_table(page, tmp_path, report):
     assert len(page.text(".values tr:nth-child(2) td")) < 100
     page.find(".values tr:nth-child(2) button").click()
     assert page.text(".values tr:nth-child(2) td") == "x" * 500
+    page.run("document.querySelector('#content > button').scrollIntoView()")
     page.find("#content > button").click()
     assert len(page.find_all(".values tr")) == 40
 
@@ -599,7 +594,7 @@ def test_a_large_report_stays_quick(page, tmp_path):
     for _ in range(20):
         page.find("[data-do=page-on]").click()
     page.press(*"akasakas")
-    assert page.progress.startswith("8 of ") or "8 others" in page.progress or "and" in page.progress
+    assert page.progress.startswith("8 of ")
     assert page.text("#page") == "21 of 1,000"
     assert page.run("return document.querySelectorAll('*').length") < n_nodes + 500 < 10_000
     assert len(page.find_all("#list li")) == 50

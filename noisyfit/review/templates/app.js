@@ -504,7 +504,13 @@
     if ($("options").selectedIndex < 0) return;
     const label = Number($("options").value);
     $("chooser").close();
+    leaveChooser();
     choose(label);
+  }
+
+  function leaveChooser() {
+    // until the next frame a key would go to the hidden field
+    if ($("chooser").contains(document.activeElement)) document.activeElement.blur();
   }
 
   function moveOption(step) {
@@ -699,6 +705,7 @@
   }
 
   function listenToChooser() {
+    $("chooser").addEventListener("close", leaveChooser);
     $("query").addEventListener("input", fillOptions);
     $("query").addEventListener("keydown", (event) => {
       const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
