@@ -51,7 +51,7 @@ class LabelCorrector(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Fitted corrector.
     estimator_ : estimator
         Fitted classifier.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         As `estimator_` has them, where it has them.
     n_features_in_ : int
         Likewise.

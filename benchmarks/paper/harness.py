@@ -26,6 +26,7 @@ from torch import nn
 sys.path.append(str(Path(__file__).parents[1]))  # the benchmarks' own modules
 
 from cifar10n import SlimNet, flip
+from cifar10n import TestAccuracy as TestAccuracy
 from cifar_data import Cifar, load_cifar
 from cifar_data import add_noise as add_noise
 from results import RESULTS, write_json

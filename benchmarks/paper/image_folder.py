@@ -5,7 +5,8 @@ put its photos into one folder per noisy label, and the test photos into one per
 
     python benchmarks/paper/image_folder.py --train FOLDER --test FOLDER --size 224 --epochs 10 --workers 8
 
-Without --train it makes a small folder of CIFAR-10 images with human labels, to show that the recipe runs:
+Without --train it makes a small folder of CIFAR-10 images with human labels, to show that the recipe runs; 600 images
+are too few to learn from:
 
     python benchmarks/paper/image_folder.py --data FOLDER
 """

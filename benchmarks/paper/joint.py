@@ -4,31 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import torch
-from skorch.callbacks import Callback
-
 from noisyfit import JointOptimizationClassifier
-from noisyfit.data import as_rows
 from noisyfit.displays import LabelHistoryDisplay
 from noisyfit.metrics import recovery_accuracy
 
-from harness import BATCH_SIZE, Budget, Cifar, Result, best_last
+from harness import BATCH_SIZE, Budget, Cifar, Result, TestAccuracy, best_last
 
 PAPER = {"cross_fit": 0, "class_prior": "uniform", "begin": 0.3}
-
-
-class TestAccuracy(Callback):
-    """Test accuracy after every epoch, for scoring only."""
-
-    def __init__(self, X: np.ndarray, y: np.ndarray):
-        self.X, self.y = X, y
-
-    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        self.rows, self.by_epoch = as_rows(self.X, torch.device(net.device)), []
-
-    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        self.by_epoch.append(float((net.predict_proba(self.rows).argmax(axis=1) == self.y).mean()))
 
 
 def classifier(budget: Budget, seed: int, **params: Any) -> JointOptimizationClassifier:
@@ -48,7 +30,8 @@ def classifier(budget: Budget, seed: int, **params: Any) -> JointOptimizationCla
 
 def fit(budget: Budget, data: Cifar, seed: int, **params: Any) -> tuple[JointOptimizationClassifier, Result]:
     """Fit, and give test accuracy and recovery accuracy by epoch."""
-    accuracy = TestAccuracy(data.X_test[: budget.n_tested], data.y_test[: budget.n_tested])
+    tested = data._replace(X_test=data.X_test[: budget.n_tested], y_test=data.y_test[: budget.n_tested])
+    accuracy = TestAccuracy(tested)
     clf = classifier(budget, seed, net_params={"callbacks": [accuracy]}, **params).fit(data.X, data.y_given)
     recovery = LabelHistoryDisplay.from_estimator(clf, y_clean=data.y_clean).recovery
     return clf, {
