@@ -144,7 +144,7 @@ def _clean_table(args: argparse.Namespace) -> int:
         found = [given, report["status"].tolist(), report["confidence"].round(4).tolist()]
         columns = {args.label: _new_labels(table, args.label, report)}
         table.write(args.out, columns | dict(zip(marks, found, strict=True)))
-    return _finish(args, cleaned, frame[features.used])
+    return _finish(args, cleaned, frame.drop(columns=args.label))
 
 
 def _clean_images(args: argparse.Namespace) -> int:
@@ -232,7 +232,10 @@ def _apply(args: argparse.Namespace) -> int:
     ids = _ids(table, args.id)
     if ids is not None:
         labels.index = ids
-    decided = apply_decisions(labels, args.decisions)
+    try:
+        decided = apply_decisions(labels, args.decisions)
+    except ValueError as error:
+        raise ValueError(f"{args.decisions} does not fit {args.input}. {error}") from error
     table.write(args.out, {args.label: [None if label == NO_LABEL else label for label in decided]})
     print(f"{(labels != decided).sum():,} of {len(labels):,} labels changed\nwritten: {args.out}")
     return DONE
