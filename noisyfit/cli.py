@@ -6,6 +6,7 @@ It reads what a fit found through its label report alone.
 from __future__ import annotations
 
 import argparse
+import inspect
 import sys
 import warnings
 from collections.abc import Sequence
@@ -30,8 +31,8 @@ MOST_IMAGES, MOST_ROWS = 2_000, 20_000  # on the review page
 SMALLEST_TO_CROP = 32  # pixels: of smaller images too much would be cut off
 NO_LABEL = ""  # what stands for a missing label on the review page, and in the decisions made there
 _EXIT_CODES = """\
-exit codes: 0 done; 1 a file or its data cannot be used; 2 wrong command line; 3 the correction was refused: all given
-labels were kept, and the files written say so; 130 interrupted"""
+exit codes: 0 done; 1 a file or its data cannot be used; 2 wrong command line; 3 the correction was refused, and
+all given labels were kept; 130 interrupted"""
 _FORCE = "Name another file, or write over it with --force."
 
 
@@ -62,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     form: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "epilog": _EXIT_CODES}
     clean = commands.add_parser(
-        "clean", help="correct the labels of a table or a folder of images", **form, description=_clean.__doc__
+        "clean", help="correct the labels of a table or a folder of images", **form, description=inspect.getdoc(_clean)
     )
     clean.add_argument("input", type=Path, help="CSV or Parquet file, or folder with one folder of images per label")
     clean.add_argument("--label", metavar="COLUMN", help="column of the labels; for tables")
@@ -84,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     clean.add_argument("--quiet", action="store_true", help="no progress bars, no summary")
     clean.set_defaults(run=_clean)
     apply = commands.add_parser("apply", help="put the decisions of a review page into a table", **form,
-                                description=_apply.__doc__)  # fmt: skip
+                                description=inspect.getdoc(_apply))  # fmt: skip
     apply.add_argument("input", type=Path, help="the table that was cleaned, as it was before")
     apply.add_argument("decisions", type=Path, help="CSV or JSON file that the review page exported")
     apply.add_argument("--label", metavar="COLUMN", required=True, help="column of the labels")
