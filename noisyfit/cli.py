@@ -28,7 +28,7 @@ __all__ = ["main"]
 DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 3, 130  # 2 is argparse's, for a wrong command line
 KEPT, CHANGED, PROPOSED = "kept", "changed", "proposed"
 MOST_IMAGES, MOST_ROWS = 2_000, 20_000  # on the review page
-SMALLEST_TO_CROP = 32  # pixels: of smaller images too much would be cut off
+SMALLEST, SMALLEST_TO_CROP = 8, 32  # pixels: of smaller images too much would be cut off
 NO_LABEL = ""  # what stands for a missing label on the review page, and in the decisions made there
 _EXIT_CODES = """\
 exit codes: 0 done; 1 a file or its data cannot be used; 2 wrong command line; 3 the correction was refused, and
@@ -113,11 +113,17 @@ def _check_clean(args: argparse.Namespace) -> None:
         raise ValueError("--out is needed: the file to write. Or look first, with --dry-run.")
     if not args.input.is_dir() and args.label is None:
         raise ValueError("--label is needed: the column of the labels.")
-    written = [] if args.dry_run else [path for path in (args.out, args.review) if path is not None]
+    if args.size < SMALLEST:
+        raise ValueError(f"--size must be at least {SMALLEST} pixels, got {args.size}.")
+    written = _files_to_write(args)
     for path in written:
         check_may_write(path, args.force, _FORCE)
     if len(set(written)) < len(written):
         raise ValueError("--out and --review must name two files.")
+
+
+def _files_to_write(args: argparse.Namespace) -> list[Path]:
+    return [] if args.dry_run else [path for path in (args.out, args.review) if path is not None]
 
 
 def _clean_table(args: argparse.Namespace) -> int:
@@ -220,7 +226,7 @@ def _finish(args: argparse.Namespace, cleaned: Cleaned, shown: Any) -> int:
         print(clf.summary())
         if proposed:
             print(f"labels proposed for rows without one: {proposed:,}")
-        written = [] if args.dry_run else [path for path in (args.out, args.review) if path is not None]
+        written = _files_to_write(args)
         print("\n".join(f"written: {path}" for path in written) or "nothing was written (--dry-run)")
     return REFUSED if clf.correction_refused_ else DONE
 
