@@ -49,7 +49,7 @@ def draw(done: list[tuple[Settings, Result]], budget: Budget) -> Any:
             ax.plot(np.arange(1, len(curve) + 1), 100 * curve, style, label=f"{rule}: {at_end:.1%} at the end")
     recovery.set(xlabel="epoch", ylabel="%", title="right labels (recovery accuracy)")
     test.set(xlabel="epoch", ylabel="%", title="right on test images")
-    recovery.legend(fontsize="x-small")
+    test.legend(fontsize="x-small", loc="lower right")
     figure.suptitle("Ways to update labels, half of them redrawn at first (45 % wrong)")
     return figure
 
