@@ -28,6 +28,7 @@ from .ensembles import Ensemble, StackedNetworks, can_stack, clip_gradients, spa
 from .exceptions import TrainingDivergedError
 from .labels import LabelStore, share_of_earlier
 from .losses import ObjectiveStep, RunningMean, objective_gradient, objective_terms, sum_of_terms
+from .sparse_input import TakesSparse
 from .storage import row_slices
 
 __all__ = ["JointNet", "Stage", "Trainer", "build_net", "isolated_rng", "learning_rate_factor"]
@@ -166,7 +167,8 @@ def build_net(
     channels_last = channels_last_is_safe(module, device)
     if channels_last:
         module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    first_layer = sparse_first_layer(module) if sparse and augment is None else None
+    takes_it = sparse and augment is None and not net_params.get("compile")
+    first_layer = sparse_first_layer(module) if takes_it else None
     if first_layer is not None:
         first_layer.lay_by_feature()
     params = {f"optimizer__{name}": value for name, value in optimizer_params.items()} | net_params
@@ -209,10 +211,9 @@ def can_fuse(optimizer: Any, net_params: dict[str, Any], module: nn.Module, devi
 def keep_for_prediction(net: JointNet) -> None:
     """Drop from a trained net all that prediction does not need: optimiser, gradients, callbacks, history."""
     net.trim_for_prediction()
-    if net.sparse:
-        first_layer = sparse_first_layer(net.module_)
-        assert first_layer is not None
-        first_layer.lay_as_usual()
+    for layer in net.module_.modules():
+        if isinstance(layer, TakesSparse):
+            layer.lay_as_usual()
     net.module = None  # the same network as module_, but skorch would store it a second time and on its device
     net.module_.zero_grad(set_to_none=True)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+from skorch.callbacks import Callback
 from torch import nn
 
 from noisyfit import JointOptimizationClassifier
@@ -89,6 +90,17 @@ def test_a_sparse_table_is_never_made_dense_and_fits_as_the_dense_one(X, monkeyp
     np.testing.assert_allclose(clf.predict_proba(X), expected_proba, atol=1e-3)
     shapes = [[tuple(weight.shape) for weight in fitted.net_.module_.parameters()] for fitted in (clf, expected)]
     assert shapes[0] == shapes[1]
+
+
+class AddHook(Callback):
+    def on_train_begin(self, net, **kwargs):
+        net.module_.register_forward_hook(lambda module, inputs, output: None)
+
+
+def test_a_network_that_a_callback_hooks_into_still_comes_back_as_usual(X):
+    y = np.arange(N) % N_CLASSES
+    clf = JointOptimizationClassifier(max_epochs=2, begin=1, cross_fit=0, net_params={"callbacks": [AddHook]})
+    assert clf.fit(X, y).net_.module_[1].weight.shape == (256, N_FEATURES)
 
 
 def test_networks_that_want_dense_rows_get_them(X):
