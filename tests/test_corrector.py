@@ -59,7 +59,7 @@ def test_methods_are_those_of_the_classifier(data):
     without = LabelCorrector(LinearSVC(), quick())
     assert not hasattr(without, "predict_proba")
     assert without.fit(X, y).decision_function(X).shape == (150, 3)
-    assert not hasattr(LabelCorrector(HistGradientBoostingClassifier()), "decision_functions")
+    assert not hasattr(LabelCorrector(DecisionTreeClassifier()), "decision_function")
 
 
 def test_a_class_that_the_correction_empties_stays_a_class(data):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import CPU, Budget, Result, Settings, Study, main, mean_over_seeds, panels
+from harness import Budget, Result, Settings, Study, main, mean_over_seeds, panels
 from methods import CROSS_ENTROPY, JOINT, run_method
 
 LABELS = {
@@ -47,4 +47,4 @@ def draw(done: list[tuple[Settings, Result]], budget: Budget) -> Any:
 
 
 if __name__ == "__main__":
-    main(Study("longer", runs, run, draw, cpu=CPU))
+    main(Study("longer", runs, run, draw))

