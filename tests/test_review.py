@@ -415,8 +415,8 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, report, monkeypatch):
     ("change", "error", "message"),
     [
         ({"path": 3}, TypeError, "`path` must be a str or a path, got 3 of type int"),
-        ({"path": "nowhere/page.html"}, ValueError, "`path` must lie in a folder that exists, got .*Make "),
-        ({"path": "."}, ValueError, "`path` must be a file, got the folder"),
+        ({"path": "nowhere/page.html"}, FileNotFoundError, "The folder of .*page.html is not there. Make it first"),
+        ({"path": "."}, IsADirectoryError, "is a folder. Name a file in it"),
         ({"overwrite": 1}, TypeError, "`overwrite` must be True or False, got 1"),
         ({"title": 3}, TypeError, "`title` must be a str, got 3"),
         ({"n_pictures": -1}, ValueError, "`n_pictures` must be .*at least 0, got -1"),

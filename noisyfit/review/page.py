@@ -13,7 +13,7 @@ import pandas as pd
 from markupsafe import Markup
 from numpy.typing import ArrayLike
 
-from .._files import write_atomically
+from .._files import check_may_write, write_atomically
 from .._validation import check_number
 from .noise_table import noise_table
 from .ranking import rank_report
@@ -76,12 +76,14 @@ def save_review(
     ------
     FileExistsError
         If `path` is there and `overwrite` is False.
+    FileNotFoundError, IsADirectoryError
+        If the folder of `path` is missing, or if `path` is a folder.
     ImportError
         If images are to be shown and pillow is missing; ``pip install 'noisyfit[review]'`` brings it.
     TypeError
         If a parameter, or a row of `X`, is of a kind that is not listed here.
     ValueError
-        If the folder of `path` is missing, if `report` lacks a column or holds wrong values, if `X` has another
+        If `report` lacks a column or holds wrong values, if `X` has another
         number of rows, if an image cannot be read, or if `transition_matrix` has a wrong shape or wrong values.
 
     See Also
@@ -126,12 +128,7 @@ def _check_target(path: str | os.PathLike[str], overwrite: bool) -> Path:
     if not isinstance(overwrite, bool):
         raise TypeError(f"`overwrite` must be True or False, got {overwrite!r} of type {type(overwrite).__name__}.")
     target = Path(path)
-    if not target.parent.is_dir():
-        raise ValueError(f"`path` must lie in a folder that exists, got {str(target)!r}. Make {target.parent} first.")
-    if target.is_dir():
-        raise ValueError(f"`path` must be a file, got the folder {str(target)!r}. Add a name such as review.html.")
-    if target.exists() and not overwrite:
-        raise FileExistsError(f"`path` is there already: {str(target)!r}. Pass overwrite=True, or another name.")
+    check_may_write(target, overwrite, "Pass overwrite=True, or another name.")
     return target
 
 
