@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,12 +22,25 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from .storage import row_slices
 
-__all__ = ["Rows", "as_network_input", "as_rows", "check_inputs", "check_same_pixels", "is_bytes"]
+__all__ = ["InputKind", "Rows", "as_network_input", "as_rows", "check_inputs", "check_same_pixels", "is_bytes"]
 
 Chunk = Tensor | slice
 _BLOCK_NUMBERS = 1 << 20
 _SPARSE = 0.05  # share of numbers that are not zero, from which on a sparse product takes no less time
 _MOMENT_SAMPLE = 4096  # rows of a Dataset that are read for input statistics
+
+
+class InputKind(NamedTuple):
+    """What a fit remembers of its inputs."""
+
+    shape: tuple[int, ...]  # of one row
+    dtype: str  # torch's name of what the network gets
+    of_bytes: bool  # images of bytes, which are divided by 255
+
+    @classmethod
+    def of(cls, rows: Rows, X: Any) -> InputKind:
+        """Describe checked inputs and their rows."""
+        return cls(tuple(rows.item_shape), str(rows.network_dtype).removeprefix("torch."), is_bytes(X))
 
 
 def check_inputs(estimator: BaseEstimator, X: Any, y: Any = "no_validation", reset: bool = True) -> tuple[Any, Any]:
@@ -88,11 +101,14 @@ class Rows(Dataset[Any]):
         Where row numbers are expected.
     sparse : bool
         Whether batches are sparse COO tensors.
+    network_dtype : torch.dtype
+        What the network gets.
     """
 
     item_shape: tuple[int, ...]
     number_device = torch.device("cpu")
     sparse = False
+    network_dtype = torch.float32
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -218,7 +234,10 @@ class DatasetRows(Rows):
 
     def __init__(self, dataset: Any, loader_params: dict[str, Any], seed: int):
         self._dataset = dataset
-        self.item_shape = tuple(np.shape(_only_input(dataset[0])))
+        first = _only_input(dataset[0])
+        self.item_shape = tuple(np.shape(first))
+        if isinstance(first, (Tensor, np.ndarray)):
+            self.network_dtype = as_network_input(torch.as_tensor(first)[None], torch.device("cpu")).dtype
         self._sampler = _ChunkSampler()
         params = dict(loader_params)
         params.setdefault("persistent_workers", bool(params.get("num_workers")))

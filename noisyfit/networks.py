@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from .data import Rows, as_network_input, looks_channels_last
 from .sparse_input import DifferencesFrom, SparseLinear
 
-__all__ = ["MLP", "PreActResNet32", "SmallResNet", "Standardize", "network_factory"]
+__all__ = ["MLP", "PreActResNet32", "SmallResNet", "Standardize", "bare_network_factory", "network_factory"]
 
 
 class Standardize(nn.Module):
@@ -234,7 +234,7 @@ def network_factory(
     Each call gives a new one, checked on a few rows: initialised anew, or a copy of the user's instance as it was
     given. `weight` (n_samples,) weighs the rows in the input statistics.
     """
-    make = _maker(module, module_params, rows, n_classes)
+    make = bare_network_factory(module, module_params, rows.item_shape, n_classes)
     moments: list[tuple[Tensor, Tensor]] = []  # worked out once, and only where a layer wants them
 
     def build() -> nn.Module:
@@ -252,20 +252,23 @@ def network_factory(
     return build
 
 
-def _maker(module: Any, params: dict[str, Any] | None, rows: Rows, n_classes: int) -> Callable[[], Any]:
+def bare_network_factory(
+    module: Any, params: dict[str, Any] | None, item_shape: tuple[int, ...], n_classes: int
+) -> Callable[[], Any]:
+    """Give a function that makes the network alone: not checked, and without statistics of any rows."""
     if isinstance(module, nn.Module):  # tested first: an instance is callable too
         if params:
             raise ValueError(f"`module_params` must be None where `module` is an instance, got {params!r}.")
         return lambda: copy.deepcopy(module)
-    if (module is None or isinstance(module, str)) and looks_channels_last(rows.item_shape):
+    if (module is None or isinstance(module, str)) and looks_channels_last(item_shape):
         raise ValueError(
-            f"Images must have shape (n, channels, height, width), got (n, {', '.join(map(str, rows.item_shape))}). "
+            f"Images must have shape (n, channels, height, width), got (n, {', '.join(map(str, item_shape))}). "
             "Pass X.transpose(0, 3, 1, 2)."
         )
     if isinstance(module, str) and module not in NAMED_NETWORKS:
         raise ValueError(f"`module` given by name must be one of {sorted(NAMED_NETWORKS)}, got {module!r}.")
     if module is None:
-        maker = _default_network(rows)
+        maker = _default_network(item_shape)
     elif isinstance(module, str):
         maker = NAMED_NETWORKS[module]
     else:
@@ -275,9 +278,9 @@ def _maker(module: Any, params: dict[str, Any] | None, rows: Rows, n_classes: in
             "`module` must be a torch.nn.Module (instance or class), a callable that returns one, a name or None; "
             f"got {module!r}."
         )
-    sizes = {"n_features": int(np.prod(rows.item_shape)), "n_classes": n_classes}
-    if len(rows.item_shape) > 1:
-        sizes["in_channels"] = rows.item_shape[0]
+    sizes = {"n_features": int(np.prod(item_shape)), "n_classes": n_classes}
+    if len(item_shape) > 1:
+        sizes["in_channels"] = item_shape[0]
     named = inspect.signature(maker).parameters
     filled_in = {name: size for name, size in sizes.items() if name in named}
     arguments = filled_in | (params or {})
@@ -291,14 +294,14 @@ def _maker(module: Any, params: dict[str, Any] | None, rows: Rows, n_classes: in
     return make
 
 
-def _default_network(rows: Rows) -> Callable[..., nn.Module]:
-    if len(rows.item_shape) == 1:
+def _default_network(item_shape: tuple[int, ...]) -> Callable[..., nn.Module]:
+    if len(item_shape) == 1:
         return MLP
-    if len(rows.item_shape) == 3 and min(rows.item_shape[1:]) >= _SMALLEST_IMAGE:
+    if len(item_shape) == 3 and min(item_shape[1:]) >= _SMALLEST_IMAGE:
         return SmallResNet
     raise ValueError(
         "There is a default network for X of shape (n, n_features) and for images (n, channels, height, width) "
-        f"from 8 x 8 up; got ({', '.join(map(str, ('n', *rows.item_shape)))}). Put channels first (grey images: "
+        f"from 8 x 8 up; got ({', '.join(map(str, ('n', *item_shape)))}). Put channels first (grey images: "
         "X[:, None]) or pass your own with `module`."
     )
 

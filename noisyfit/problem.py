@@ -13,7 +13,7 @@ from sklearn.utils.validation import _check_sample_weight, check_consistent_leng
 from torch import Tensor
 
 from ._parameters import loader_params, resolve_class_prior
-from .data import Rows, as_rows, check_inputs, is_bytes
+from .data import InputKind, Rows, as_rows, check_inputs
 from .devices import resolve_device
 from .folds import assign_folds
 
@@ -33,7 +33,7 @@ class Problem(NamedTuple):
     folds: Tensor | None  # the network that leaves out each row; None for one network
     held_out: Tensor | None  # bool: rows that the network does not see before `begin`; None for none
     row_index: pd.Index | None
-    of_bytes: bool
+    input_kind: InputKind
     device: torch.device
 
     @property
@@ -71,7 +71,7 @@ def check_problem(estimator: Any, X: Any, y: Any, sample_weight: Any, groups: An
         folds=None if folds is None else folds.to(device),
         held_out=held_out,
         row_index=_index_of(y, X),
-        of_bytes=is_bytes(X_checked),
+        input_kind=InputKind.of(rows, X_checked),
         device=device,
     )
 
