@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import os
 import warnings
 from typing import Any
 
@@ -72,6 +73,7 @@ def check_parameters(params: dict[str, Any]) -> None:
     check_choice("label_store", params["label_store"], ("auto", *PLACES))
     check_choice("precision", params["precision"], ("auto", "float32", "bfloat16"))
     _check_net_params(params["net_params"] or {})
+    _check_checkpoint(params["checkpoint"], params["checkpoint_every"])
 
 
 def resolve_class_prior(
@@ -195,6 +197,12 @@ def _check_net_params(net_params: dict[str, Any]) -> None:
         if name.startswith(_OWN_PREFIXES) or loader_param in _OWN_LOADER_PARAMS:
             raise ValueError(f"`net_params` must not set {name!r}: noisyfit sets it. Leave it out.")
     _check_callbacks(net_params.get("callbacks"))
+
+
+def _check_checkpoint(checkpoint: Any, every: Any) -> None:
+    if checkpoint is not None and not isinstance(checkpoint, (str, os.PathLike)):
+        raise TypeError(f"`checkpoint` must be the path of a folder or None, got {checkpoint!r}.")
+    check_number("checkpoint_every", every, low=1, integer=True)
 
 
 def _check_callbacks(callbacks: Any) -> None:

@@ -48,6 +48,14 @@ class BeginRule:
             self.latest = int(begin) if isinstance(begin, numbers.Integral) else max(1, round(begin * max_epochs))
             self.earliest = self.latest
 
+    def state_dict(self) -> dict[str, Any]:
+        """Give what changes."""
+        return {"best": self._best, "waited": self._waited, "reached": self.reached}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to a state."""
+        self._best, self._waited, self.reached = state["best"], state["waited"], state["reached"]
+
     def after(self, epoch: int, unseen_agreement: float) -> bool:
         """Say whether labels are updated after this epoch.
 

@@ -22,25 +22,27 @@ from ._validation import as_random_state
 from .augmentation import as_augmentation
 from .begin import BeginRule
 from .callbacks import CallbackSupportMixin, with_callbacks
-from .correction import Evidence, FirstLook, conclude, evidence_weight, keep_within_margin, look_first
+from .checkpoint import NoCheckpoint, open_checkpoint
+from .correction import Evidence, conclude, evidence_weight, keep_within_margin, look_first
 from .data import as_rows, check_inputs, check_same_pixels
 from .devices import use_bfloat16
 from .ensembles import combine_networks
 from .exceptions import CorrectionRefusedWarning, LabelCollapseWarning
+from .fingerprint import fingerprint
 from .labels import LabelStore, bytes_of_outputs, label_rule
-from .model_file import load_model, save_model
+from .model_file import describe_fit, load_model, restore_fit, save_model
 from .networks import network_factory
 from .noise import NoiseMatrix
 from .paper import paper_params
 from .problem import Problem, check_problem, encode_given
 from .progress import EpochLog
 from .report import TrainingLabels, build_label_report, build_summary
+from .resume import Blocks, SavedTraining, restore_labels
 from .storage import choose_place
 from .training import JointNet, Stage, Trainer, build_net, isolated_rng, keep_for_prediction
 
 __all__ = ["JointOptimizationClassifier"]
 
-_NO_EVIDENCE = Evidence(0.0)
 _CALLER_OF_FIT = 4  # as a stacklevel: past _warn_of_trouble, fit and scikit-learn's decorator
 
 
@@ -52,14 +54,7 @@ class _Run(NamedTuple):
     generator: torch.Generator
     log: EpochLog
     margin: float
-
-
-class _Blocks(NamedTuple):
-    """The three unknowns of the optimisation."""
-
-    net: JointNet
-    labels: LabelStore
-    noise: NoiseMatrix
+    checkpoint: NoCheckpoint
 
 
 class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator):
@@ -158,6 +153,12 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
     net_params : dict or None, default=None
         Running. Anything else of skorch's ``NeuralNet``, by its names: ``callbacks``, ``compile``,
         ``iterator_train__num_workers`` (for a Dataset; rows in memory need no loader), ...
+    checkpoint : str, path-like or None, default=None
+        Running. A folder in which the fit keeps its state, so that a fit with the same data and parameters goes on
+        where one was cut, to the same bits on a CPU; where one has finished, its result is taken. Each fit has a folder
+        of its own in it, so that searches can share one. See the user guide.
+    checkpoint_every : int, default=1
+        Running. The state is written after every so many epochs, at least 1.
     random_state : int, RandomState instance or None, default=None
         Running. Seed of initial weights, batches and augmentation. The same seed gives the same bits on a CPU, for
         one machine, build and thread count. None draws a fresh one. No global random state is touched.
@@ -261,6 +262,8 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         label_store: str = "auto",
         precision: str = "auto",
         net_params: dict[str, Any] | None = None,
+        checkpoint: Any = None,
+        checkpoint_every: int = 1,
         random_state: Any = None,
         verbose: int = 0,
     ):
@@ -291,6 +294,8 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         self.label_store = label_store
         self.precision = precision
         self.net_params = net_params
+        self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
         self.random_state = random_state
         self.verbose = verbose
 
@@ -343,30 +348,46 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
             check_parameters(self.get_params(deep=False))
             seed = as_random_state(self.random_state).randint(np.iinfo(np.int32).max)
             problem = check_problem(self, X, y, sample_weight, groups, seed)
+            checkpoint = self._open_checkpoint(problem, seed, groups)
+            drawn, seed = seed, checkpoint.begin(seed)
+            if seed != drawn:  # a fit with a fresh seed goes on with the one that was drawn before
+                problem = check_problem(self, X, y, sample_weight, groups, seed)
             n_epochs = self.max_epochs + self.retrain_epochs
             context = self._init_callback_context(max_subtasks=n_epochs)
             told = {"estimator": self, "X": X, "y": y, "metadata": {"sample_weight": sample_weight, "groups": groups}}
             context.call_on_fit_task_begin(**told)
-            with (
-                isolated_rng(seed, problem.device) as generator,
-                EpochLog(context, told, n_epochs, self.verbose) as log,
-            ):
-                run = _Run(problem, self._network_factory(problem), generator, log, self.margin)
-                blocks, first = self._optimise(run)
-                evidence = self._conclude(run, blocks, first)
-                if self.retrain_epochs and not log.stopped:
-                    evidence = evidence._replace(temperature=1.0)  # that of another network is not known
-                    blocks = self._retrain(run, blocks, evidence)
-            keep_for_prediction(blocks.net)
-            self.__dict__.update(_fitted_attributes(run, blocks, evidence))
+            finished = checkpoint.result()
+            if finished is None:
+                with (
+                    isolated_rng(seed, problem.device) as generator,
+                    EpochLog(context, told, n_epochs, self.verbose) as log,
+                ):
+                    run = _Run(problem, self._network_factory(problem), generator, log, self.margin, checkpoint)
+                    self.__dict__.update(_fitted_attributes(run, self._train(run)))
+                checkpoint.finish(partial(describe_fit, self))
+            else:
+                restore_fit(self, finished)
             _warn_of_trouble(self)
             context.call_on_fit_task_end(**told, reconstruction_attributes=dict)
         return self
 
-    def _optimise(self, run: _Run) -> tuple[_Blocks, FirstLook | None]:
+    def _train(self, run: _Run) -> Blocks:
+        """Run both steps, or what is left of them, and give the blocks with a network for prediction."""
+        blocks = self._new_blocks(run)
+        retraining = run.checkpoint.load(step=2)
+        if retraining is None:
+            self._optimise(run, blocks)
+            self._conclude(run, blocks)
+        else:
+            restore_labels(blocks, run.problem, run.log, retraining["parts"])
+        if self.retrain_epochs and not run.log.stopped:
+            self._retrain(run, blocks)
+        keep_for_prediction(blocks.net)
+        return blocks
+
+    def _optimise(self, run: _Run, blocks: Blocks) -> None:
         """Step 1: network, labels and noise matrix in turn."""
-        blocks = net, labels, noise = self._new_blocks(run)
-        first = None
+        labels, noise = blocks.labels, blocks.noise
         stage = Stage(
             name="joint optimisation",
             lr_parameter="lr",
@@ -379,12 +400,13 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
             prior_momentum=self.prior_momentum,
         )
         problem = run.problem
-        trainer = Trainer(net, problem.rows, labels, stage, run.generator, problem.sample_weight, problem.folds)
+        trainer = Trainer(blocks.net, problem.rows, labels, stage, run.generator, problem.sample_weight, problem.folds)
         begin = BeginRule(self.begin, self.max_epochs)
         if problem.held_out is not None:
             trainer.leave_out(problem.held_out)
+        saved = _saved_training(run, 1, blocks, trainer, begin)
         with trainer.session():
-            for epoch in range(1, self.max_epochs + 1):
+            for epoch in _epochs_left(saved, self.max_epochs):
                 run.log.open_epoch()
                 # outputs that are older than the window would never be averaged
                 record = self.window < 1 or epoch > begin.earliest - self.window
@@ -396,26 +418,25 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
                     if not noise.stepped:
                         trainer.train_on_all()  # the rows held out until now join in
                         if self._weighs_unseen(problem):
-                            first = look_first(outputs, labels.given, noise.sample_weight, run.generator)
+                            blocks.first = look_first(outputs, labels.given, noise.sample_weight, run.generator)
                     labels.step(self._weigh_evidence(problem, outputs, noise))
                     noise.step(labels.soft_labels)
                     self._update_prior(run.problem.class_prior, noise)
                 _close_epoch(run, blocks, losses, step=1, epoch=epoch)
-                if run.log.stopped:
-                    break
-        return blocks, first
+                saved.after_epoch(epoch)
 
-    def _conclude(self, run: _Run, blocks: _Blocks, first: FirstLook | None) -> Evidence:
+    def _conclude(self, run: _Run, blocks: Blocks) -> None:
         """Weigh the evidence once more where outputs can be calibrated: those of networks that had not seen it."""
-        if first is None:
-            return Evidence(evidence_weight(self.gamma, run.problem.folds, blocks.noise))
-        return conclude(blocks.labels, blocks.noise, first, run.generator)
+        if blocks.first is None:
+            blocks.evidence = Evidence(evidence_weight(self.gamma, run.problem.folds, blocks.noise))
+        else:
+            blocks.evidence = conclude(blocks.labels, blocks.noise, blocks.first, run.generator)
 
     def _weighs_unseen(self, problem: Problem) -> bool:
         """Whether given labels are evidence beside outputs that have not seen them."""
         return self.gamma != 0 and problem.folds is not None
 
-    def _retrain(self, run: _Run, blocks: _Blocks, evidence: Evidence) -> _Blocks:
+    def _retrain(self, run: _Run, blocks: Blocks) -> None:
         """Step 2: a network initialised anew learns the final labels, by L_c alone and at a decaying rate."""
         lr_parameter = "lr" if self.retrain_lr is None else "retrain_lr"
         stage = Stage(
@@ -428,16 +449,17 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
             schedule="steps",
             max_epochs=self.retrain_epochs,
         )
-        blocks = blocks._replace(net=self._build_net(run, getattr(self, lr_parameter), n_networks=1))
+        blocks.labels.forget_outputs()
+        blocks.net = self._build_net(run, getattr(self, lr_parameter), n_networks=1)
+        blocks.evidence = blocks.evidence._replace(temperature=1.0)  # that of another network is not known
         trainer = Trainer(blocks.net, run.problem.rows, blocks.labels, stage, run.generator, run.problem.sample_weight)
+        saved = _saved_training(run, 2, blocks, trainer, BeginRule(1, 1))
         with trainer.session():
-            for epoch in range(1, self.retrain_epochs + 1):
+            for epoch in _epochs_left(saved, self.retrain_epochs):
                 run.log.open_epoch()
                 losses = trainer.run_epoch(epoch, record=False)
-                _close_epoch(run, blocks, losses, step=2, epoch=epoch, evidence=evidence)
-                if run.log.stopped:
-                    break
-        return blocks
+                _close_epoch(run, blocks, losses, step=2, epoch=epoch)
+                saved.after_epoch(epoch)
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
         """Give the network's class probabilities.
@@ -666,7 +688,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         module : torch.nn.Module instance, class or callable, default=None
             The network, where the estimator had one of one's own; None where it had one of noisyfit's. An instance is
             copied; its weights do not matter.
-        **params
+        **params : dict
             Parameters of the estimator to take instead of those in the file: ``module_params``, ``augment``,
             ``optimizer`` or ``net_params`` where they hold code, or another ``device``. On a machine without the
             file's device the CPU is used.
@@ -748,7 +770,14 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         if isinstance(self.class_prior, str) and self.class_prior == "estimated":
             class_prior.copy_(noise.true_class_shares())  # the tensor that the objective holds
 
-    def _new_blocks(self, run: _Run) -> _Blocks:
+    def _open_checkpoint(self, problem: Problem, seed: int, groups: Any) -> NoCheckpoint:
+        if self.checkpoint is None:
+            return NoCheckpoint()
+        known_seed = None if self.random_state is None else seed
+        name = fingerprint(self.get_params(deep=False), known_seed, problem, groups)
+        return open_checkpoint(self.checkpoint, self.checkpoint_every, name)
+
+    def _new_blocks(self, run: _Run) -> Blocks:
         problem, n_classes = run.problem, len(run.problem.classes)
         window = min(self.window, self.max_epochs)
         place = choose_place(self.label_store, bytes_of_outputs(len(problem.codes), n_classes, window), problem.device)
@@ -762,7 +791,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
             in_file=place == "file",
         )
         noise = NoiseMatrix(given, n_classes, problem.sample_weight)
-        return _Blocks(self._build_net(run, self.lr, problem.n_networks), labels, noise)
+        return Blocks(self._build_net(run, self.lr, problem.n_networks), labels, noise)
 
     def _network_factory(self, problem: Problem) -> Callable[[], nn.Module]:
         n_classes = len(problem.classes)
@@ -784,9 +813,19 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         )
 
 
-def _close_epoch(
-    run: _Run, blocks: _Blocks, losses: Tensor, *, step: int, epoch: int, evidence: Evidence = _NO_EVIDENCE
-) -> None:
+def _saved_training(run: _Run, step: int, blocks: Blocks, trainer: Trainer, begin: BeginRule) -> SavedTraining:
+    return SavedTraining(run.checkpoint, step, blocks, trainer, begin, run.log, run.generator, run.problem)
+
+
+def _epochs_left(saved: SavedTraining, n_epochs: int) -> Iterator[int]:
+    """Count the epochs that are not done yet, until a callback asks to stop."""
+    for epoch in range(saved.resume() + 1, n_epochs + 1):
+        if saved.log.stopped:
+            break
+        yield epoch
+
+
+def _close_epoch(run: _Run, blocks: Blocks, losses: Tensor, *, step: int, epoch: int) -> None:
     """Log an epoch, and let callbacks see the fit as of now."""
     labels = blocks.labels
     stepped = step == 1 and len(labels.changes) > 0
@@ -797,13 +836,13 @@ def _close_epoch(
         L_o=blocks.noise.evidence_loss(),
         changed=len(labels.changes[-1][0]) / len(labels.codes) if stepped else 0.0,
         corrected=labels.share_corrected(),
-        attributes=partial(_fitted_attributes, run, blocks, evidence, copy=True),
+        attributes=partial(_fitted_attributes, run, blocks, copy=True),
     )
 
 
-def _fitted_attributes(run: _Run, blocks: _Blocks, evidence: Evidence, copy: bool = False) -> dict[str, Any]:
+def _fitted_attributes(run: _Run, blocks: Blocks, copy: bool = False) -> dict[str, Any]:
     """Give what a fit publishes, as of now; `copy` while the labels will still change."""
-    problem, labels = run.problem, blocks.labels
+    problem, labels, evidence = run.problem, blocks.labels, blocks.evidence
     soft_labels = labels.soft_labels.cpu().numpy()
     soft_labels = soft_labels.copy() if copy else soft_labels
     codes = keep_within_margin(soft_labels, labels.codes.cpu().numpy(), problem.codes, run.margin)

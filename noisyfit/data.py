@@ -103,12 +103,15 @@ class Rows(Dataset[Any]):
         Whether batches are sparse COO tensors.
     network_dtype : torch.dtype
         What the network gets.
+    generator : torch.Generator or None
+        Seeds the workers that read the rows, if there are any.
     """
 
     item_shape: tuple[int, ...]
     number_device = torch.device("cpu")
     sparse = False
     network_dtype = torch.float32
+    generator: torch.Generator | None = None
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -242,8 +245,9 @@ class DatasetRows(Rows):
         params = dict(loader_params)
         params.setdefault("persistent_workers", bool(params.get("num_workers")))
         # its own generator: a DataLoader without one draws from torch's global state
+        self.generator = torch.Generator().manual_seed(seed)
         self._loader: DataLoader[Any] = DataLoader(
-            dataset, batch_sampler=self._sampler, generator=torch.Generator().manual_seed(seed), **params
+            dataset, batch_sampler=self._sampler, generator=self.generator, **params
         )
 
     def __len__(self) -> int:

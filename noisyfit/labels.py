@@ -9,6 +9,7 @@ from __future__ import annotations
 import numbers
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -101,7 +102,7 @@ class LabelStore:
         self.codes = self._codes_before = given.clone()
         self.changes: list[tuple[Tensor, Tensor]] = []
         self.n_classes = n_classes
-        self._memory: OutputWindow | ExponentialMean
+        self._memory: OutputWindow | ExponentialMean | None
         if isinstance(window, numbers.Integral):
             self._memory = OutputWindow(given, n_classes, int(window), in_file)
         else:
@@ -138,11 +139,11 @@ class LabelStore:
 
         The fewer calls, the faster.
         """
-        self._memory.record(rows, proba.to(self.device))
+        self._remembered.record(rows, proba.to(self.device))
 
     def close_epoch(self) -> None:
         """Note that every sample has been recorded in this epoch; the next record opens a new one."""
-        self._memory.close_epoch()
+        self._remembered.close_epoch()
 
     def average_outputs(self) -> Tensor:
         """Give the mean of the remembered outputs, float32 of shape (n_samples, n_classes).
@@ -152,12 +153,12 @@ class LabelStore:
         """
         if self._averages is None:
             self._averages = torch.empty(len(self.given), self.n_classes, device=self.device)
-        self._memory.mean_into(self._averages)
+        self._remembered.mean_into(self._averages)
         return self._averages
 
     def forget_outputs(self) -> None:
         """Free the memory of outputs, after the last averages."""
-        del self._memory
+        self._memory = None
 
     def step(self, proba: Tensor) -> None:
         """Y-step: replace the labels by distributions over the classes, or by what the label rule makes of them."""
@@ -176,6 +177,33 @@ class LabelStore:
     def share_corrected(self) -> float:
         """Share of the samples whose class number is not the given one."""
         return float((self.codes != self.given).float().mean())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give what changes; tensors are the store's own."""
+        return {
+            "codes": self.codes,
+            "codes_before": self._codes_before,
+            "averages": self._averages,
+            "changes": self.changes,
+            "targets_given": self._targets_given,
+            "memory": None if self._memory is None else self._memory.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to a state."""
+        self.codes, self._codes_before = state["codes"].to(self.device), state["codes_before"].to(self.device)
+        self.changes = [(rows.to(self.device), new.to(self.device)) for rows, new in state["changes"]]
+        self._averages = None if state["averages"] is None else state["averages"].to(self.device)
+        self._targets_given = state["targets_given"]
+        if state["memory"] is None:
+            self.forget_outputs()
+        else:
+            self._remembered.load_state_dict(state["memory"])
+
+    @property
+    def _remembered(self) -> OutputWindow | ExponentialMean:
+        assert self._memory is not None, "outputs after they were forgotten"
+        return self._memory
 
     def _one_hot(self, codes: Tensor) -> Tensor:
         labels = torch.zeros(len(codes), self.n_classes, dtype=torch.float32, device=codes.device)
@@ -202,14 +230,30 @@ class OutputWindow:
 
     def record(self, rows: Tensor, proba: Tensor) -> None:
         """Keep the outputs of some samples in this epoch."""
-        if self._ring is None:  # not before it is needed; int16, since torch cannot copy uint16 by index
-            self._ring = empty(self._shape, torch.int16, self._device, self._in_file)
         codes = proba.sqrt().mul_(_FINEST).round_().to(torch.uint16)
-        self._ring[self._epochs % len(self._ring)].index_copy_(0, rows, codes.view(torch.int16))
+        ring = self._made()
+        ring[self._epochs % len(ring)].index_copy_(0, rows, codes.view(torch.int16))
 
     def close_epoch(self) -> None:
         """Go on to the next slot."""
         self._epochs += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give what changes."""
+        n_recorded = min(self._epochs, self._shape[0])
+        return {"epochs": self._epochs, "ring": None if self._ring is None else self._ring[:n_recorded]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to a state."""
+        self._epochs = state["epochs"]
+        if state["ring"] is not None:
+            self._made()[: len(state["ring"])] = state["ring"].to(self._device)
+
+    def _made(self) -> Tensor:
+        """Give the ring, which takes no memory before it is needed."""
+        if self._ring is None:  # int16, since torch cannot copy uint16 by index
+            self._ring = empty(self._shape, torch.int16, self._device, self._in_file)
+        return self._ring
 
     def mean_into(self, out: Tensor) -> None:
         """Write the mean of the epochs in the ring; rows sum to 1."""
@@ -240,6 +284,15 @@ class ExponentialMean:
     def close_epoch(self) -> None:
         """Note that all samples have been recorded in this epoch."""
         self._epochs += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give what changes."""
+        return {"epochs": self._epochs, "mean": self._mean}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to a state."""
+        self._epochs = state["epochs"]
+        self._mean.copy_(state["mean"])
 
     def mean_into(self, out: Tensor) -> None:
         """Write the means."""

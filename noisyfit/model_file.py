@@ -55,7 +55,10 @@ def load_model(kind: type, path: Any, module: Any, overrides: dict[str, Any]) ->
         clf = kind(**_params_from(state["params"], given, kind))
     except (KeyError, AttributeError, IndexError, TypeError, RuntimeError) as error:
         raise _inconsistent(path, error) from error
-    restore_fit(clf, state.get("fit"), path)
+    try:
+        restore_fit(clf, state["fit"])
+    except (KeyError, TypeError, AttributeError, IndexError, OverflowError, RuntimeError) as error:
+        raise _inconsistent(path, error) from error
     return clf
 
 
@@ -80,16 +83,8 @@ def describe_fit(clf: Any) -> dict[str, Any]:
     }
 
 
-def restore_fit(clf: Any, fit: Any, path: Path) -> None:
+def restore_fit(clf: Any, fit: dict[str, Any]) -> None:
     """Set what `describe_fit` gave on an estimator with the same parameters."""
-    try:
-        attributes = _attributes_from(clf, fit)
-    except (KeyError, TypeError, AttributeError, IndexError, OverflowError, RuntimeError) as error:
-        raise _inconsistent(path, error) from error
-    clf.__dict__.update(attributes)
-
-
-def _attributes_from(clf: Any, fit: dict[str, Any]) -> dict[str, Any]:
     classes, given, corrected = fit["classes"], fit["given"], fit["corrected"]
     _check_sizes(fit)
     (weight, temperature, doubt, refused), kind = fit["evidence"], InputKind(*fit["input"])
@@ -109,7 +104,7 @@ def _attributes_from(clf: Any, fit: dict[str, Any]) -> dict[str, Any]:
         "_training_labels_": TrainingLabels(given, corrected, _index_from(fit["index"]), fit["changes"]),
     }
     names = fit["feature_names_in"]
-    return attributes if names is None else {**attributes, "feature_names_in_": names}
+    clf.__dict__.update(attributes if names is None else {**attributes, "feature_names_in_": names})
 
 
 def _check_sizes(fit: dict[str, Any]) -> None:

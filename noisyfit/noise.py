@@ -295,6 +295,14 @@ class NoiseMatrix:
             self.matrix = matrix
         self.stepped = False
 
+    def state_dict(self) -> dict[str, Any]:
+        """Give what changes."""
+        return {"matrix": self.matrix, "counts": self._counts, "stepped": self.stepped}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to a state."""
+        self.matrix, self._counts, self.stepped = state["matrix"], state["counts"], state["stepped"]
+
     def step(self, soft_labels: Tensor) -> None:
         r"""Set T to the exact minimiser for fixed labels.
 
@@ -409,8 +417,8 @@ class NoiseMatrix:
         return torch.bincount(self._given.cpu(), weights=weight, minlength=n_classes).to(torch.float64).diag()
 
     def _fit_to(self, counts: Tensor) -> None:
-        self._counts = counts
-        smoothed = counts + self._prior_counts
+        self._counts = counts.contiguous()  # the last bits of sums depend on the layout, which a checkpoint does not keep
+        smoothed = self._counts + self._prior_counts
         self.matrix = smoothed / smoothed.sum(dim=1, keepdim=True)
 
 

@@ -56,6 +56,17 @@ class EpochLog:
         """The table of `history_`."""
         return pd.DataFrame(self._rows)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Give what changes."""
+        return {"rows": self._rows, "stopped": self.stopped}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on after the epochs of a state."""
+        self._rows, self.stopped = list(state["rows"]), state["stopped"]
+        self._started = self._last - sum(row["seconds"] for row in self._rows)
+        if self._bar is not None:
+            self._bar.update(len(self._rows))
+
     def open_epoch(self) -> None:
         """Tell the callbacks that an epoch begins."""
         self._epoch_context = self._context.subcontext(task_name="epoch")

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from skorch import NeuralNet
-from skorch.callbacks import EpochTimer
+from skorch.callbacks import EpochTimer, LRScheduler
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
@@ -29,6 +29,7 @@ from .exceptions import TrainingDivergedError
 from .labels import LabelStore, share_of_earlier
 from .losses import ObjectiveStep, RunningMean, objective_gradient, objective_terms, sum_of_terms
 from .sparse_input import TakesSparse
+from .state_files import can_pack
 from .storage import row_slices
 
 __all__ = ["JointNet", "Stage", "Trainer", "build_net", "isolated_rng", "learning_rate_factor"]
@@ -297,6 +298,34 @@ class Trainer:
         # batch events are for the user's callbacks; the default one hears of epochs only
         self._has_user_callbacks = len(net.callbacks_) > len(net.get_default_callbacks())
 
+    def state_dict(self) -> dict[str, Any]:
+        """Give what changes; tensors are the network's and the optimizer's own."""
+        net = self.net
+        kept = [{name: value for name, value in row.items() if can_pack(value)} for row in net.history]
+        return {
+            "weights": dict(net.module_.state_dict()),
+            "optimizer": net.optimizer_.state_dict(),
+            "history": kept,
+            "schedulers": {name: (schedule.state_dict(), i) for name, schedule, i in _schedulers(net)},
+            "rate_factor": self._rate_factor,
+            "running_mean": self._running_mean,
+            "batches_seen": self._batches_seen,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to a state, in a session."""
+        net = self.net
+        net.module_.load_state_dict(state["weights"])
+        net.optimizer_.load_state_dict(state["optimizer"])
+        net.history_[:] = state["history"]
+        for name, schedule, _ in _schedulers(net):
+            values, callback = state["schedulers"][name], dict(net.callbacks_)[name]
+            schedule.load_state_dict(values[0])
+            callback.batch_idx_ = values[1]
+        self._rate_factor, self._batches_seen = state["rate_factor"], state["batches_seen"]
+        running_mean = state["running_mean"]
+        self._running_mean = None if running_mean is None else running_mean.to(self._device)
+
     def train_on_all(self) -> None:
         """Train on all rows that have weight."""
         self.leave_out(torch.zeros(len(self.rows), dtype=torch.bool))
@@ -466,6 +495,13 @@ class Trainer:
                     self.labels.record(chunk.to(self.labels.device), proba)
                 left_out = self._left_out[chunk]
                 self._note_unseen(chunk[left_out], proba[left_out])
+
+
+def _schedulers(net: JointNet) -> Iterator[tuple[str, Any, int]]:
+    """Give the learning rate schedules among the callbacks: name, torch's scheduler and batches so far."""
+    for name, callback in net.callbacks_:
+        if isinstance(callback, LRScheduler):
+            yield name, callback.lr_scheduler_, callback.batch_idx_
 
 
 def batch_sizes(n_rows: int, batch_size: int) -> list[int]:

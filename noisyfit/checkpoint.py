@@ -1,0 +1,120 @@
+"""Checkpoints: what a fit knows after an epoch, in a folder, so that a fit that was cut goes on from there.
+
+Each fit has a folder of its own in the folder that users name, called by the fingerprint of its data and parameters.
+In it lie the states after the last two epochs that were written, or, when the fit is finished, its result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from .state_files import read_state, write_state
+
+__all__ = ["Checkpoint", "NoCheckpoint", "open_checkpoint"]
+
+_KEPT = 2  # epochs: the last one, and one in case that it gets damaged
+_RESULT = "result.safetensors"
+
+
+class NoCheckpoint:
+    """Stands in for a checkpoint where none was asked for."""
+
+    def begin(self, seed: int) -> int:
+        """Give the seed to train with."""
+        return seed
+
+    def load(self, step: int) -> dict[str, Any] | None:
+        """Give the last state, if it is of this step of the training or a later one."""
+        return None
+
+    def after_epoch(self, step: int, epoch: int, state: Any) -> None:
+        """Write what the callable `state` gives, if it is time to."""
+
+    def result(self) -> dict[str, Any] | None:
+        """Give the result of a finished fit."""
+        return None
+
+    def finish(self, result: Any) -> None:
+        """Write what the callable `result` gives, and remove what is no longer needed."""
+
+
+class Checkpoint(NoCheckpoint):
+    """The states of one fit.
+
+    Parameters
+    ----------
+    folder : Path
+        Of this fit alone; made if need be.
+    every : int
+        A state is written after every so many epochs, and after the last of each step.
+    """
+
+    def __init__(self, folder: Path, every: int):
+        self.folder, self._every = folder, every
+        self._last: dict[str, Any] | None = None
+        self._seed = -1
+
+    def begin(self, seed: int) -> int:
+        """Read the last state, if there is one; give the seed it was trained with, otherwise the one given."""
+        written = self._written()
+        if written:
+            self._last = self._read(written[-1], written[:-1])
+            seed = self._last["seed"]
+        self._seed = seed
+        return seed
+
+    def load(self, step: int) -> dict[str, Any] | None:
+        """Give the last state, if it is of this step of the training or a later one."""
+        return self._last if self._last is not None and self._last["step"] >= step else None
+
+    def after_epoch(self, step: int, epoch: int, state: Any) -> None:
+        """Write what the callable `state` gives, if it is time to; the state before stays until then."""
+        if epoch % self._every:
+            return
+        path = self.folder / f"step{step}-epoch{epoch:06}.safetensors"
+        write_state(path, "checkpoint", {"seed": self._seed, "step": step, "epoch": epoch, "parts": state()})
+        self._last = None  # not needed any more
+        for old in self._written()[:-_KEPT]:
+            old.unlink(missing_ok=True)
+
+    def result(self) -> dict[str, Any] | None:
+        """Give the result of a finished fit."""
+        path = self.folder / _RESULT
+        return self._read(path, [])["fit"] if path.exists() else None
+
+    def finish(self, result: Any) -> None:
+        """Write what the callable `result` gives, and remove what is no longer needed."""
+        write_state(self.folder / _RESULT, "result", {"fit": result()})
+        for path in self.folder.iterdir():
+            if path.name != _RESULT:  # also what a killed process left behind
+                path.unlink(missing_ok=True)
+
+    def _written(self) -> list[Path]:
+        return sorted(self.folder.glob("step*.safetensors"))
+
+    def _read(self, path: Path, earlier: list[Path]) -> dict[str, Any]:
+        kind = "result" if path.name == _RESULT else "checkpoint"
+        try:
+            return read_state(path, kind)
+        except ValueError as error:
+            instead = f" to go on from {earlier[-1].name}" if earlier else " to begin anew"
+            raise ValueError(f"{error} Delete this file{instead}.") from error
+
+
+def open_checkpoint(checkpoint: Any, every: int, name: str) -> Checkpoint:
+    """Give the checkpoint of a fit of that name in the folder of the parameter `checkpoint`; raise if it is no use."""
+    folder = Path(checkpoint) / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".{name}.probe"
+        probe.touch()
+    except OSError as error:
+        raise type(error)(
+            error.errno,
+            f"`checkpoint` must be a folder that can be written to, got {str(checkpoint)!r}: {error.strerror}",
+        ) from error
+    with contextlib.suppress(OSError):
+        probe.unlink()
+    return Checkpoint(folder, every)

@@ -1,0 +1,114 @@
+"""All that changes while a fit runs, gathered into a state after an epoch, and put back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from .begin import BeginRule
+from .checkpoint import NoCheckpoint
+from .correction import Evidence, FirstLook
+from .labels import LabelStore
+from .noise import NoiseMatrix
+from .problem import Problem
+from .progress import EpochLog
+from .refusal import Unseen
+from .training import JointNet, Trainer
+
+__all__ = ["Blocks", "SavedTraining"]
+
+_NO_EVIDENCE = Evidence(0.0)
+
+
+@dataclass
+class Blocks:
+    """The three unknowns of the optimisation, and what was concluded from them."""
+
+    net: JointNet
+    labels: LabelStore
+    noise: NoiseMatrix
+    first: FirstLook | None = None
+    evidence: Evidence = _NO_EVIDENCE
+
+
+@dataclass
+class SavedTraining:
+    """One of the two steps of training, with the checkpoint that it is written to after its epochs.
+
+    Parameters
+    ----------
+    checkpoint : NoCheckpoint
+        Where to.
+    step : int
+        1 or 2.
+    blocks, trainer, begin, log, generator, problem
+        What changes in the training.
+    """
+
+    checkpoint: NoCheckpoint
+    step: int
+    blocks: Blocks
+    trainer: Trainer
+    begin: BeginRule
+    log: EpochLog
+    generator: torch.Generator
+    problem: Problem
+
+    def resume(self) -> int:
+        """Go back to the last state of this step, if there is one; give the number of epochs that are done."""
+        state = self.checkpoint.load(self.step)
+        if state is None:
+            if self.step == 1:  # that there is room, and that all of it can be written, is to be known before training
+                self.after_epoch(0)
+            return 0
+        self._restore(state["parts"])
+        return int(state["epoch"])
+
+    def after_epoch(self, epoch: int) -> None:
+        """Write the state, if it is time to."""
+        self.checkpoint.after_epoch(self.step, epoch, self._gather)
+
+    def _gather(self) -> dict[str, Any]:
+        blocks = self.blocks
+        return {
+            "classes": self.problem.classes,
+            "class_prior": self.problem.class_prior,
+            "labels": blocks.labels.state_dict(),
+            "noise": blocks.noise.state_dict(),
+            "first": blocks.first,
+            "evidence": blocks.evidence,
+            "trainer": self.trainer.state_dict(),
+            "begin": self.begin.state_dict(),
+            "log": self.log.state_dict(),
+            "random": [generator.get_state() for generator in self._generators()],
+        }
+
+    def _restore(self, parts: dict[str, Any]) -> None:
+        restore_labels(self.blocks, self.problem, self.log, parts)
+        self.trainer.load_state_dict(parts["trainer"])
+        self.begin.load_state_dict(parts["begin"])
+        if self.blocks.noise.stepped:
+            self.trainer.train_on_all()
+        for generator, state in zip(self._generators(), parts["random"], strict=True):  # last: making things draws
+            generator.set_state(state)
+
+    def _generators(self) -> list[torch.Generator]:
+        device = self.problem.device
+        generators = [torch.default_generator, self.generator, self.problem.rows.generator]
+        if device.type == "cuda":
+            generators.append(torch.cuda.default_generators[device.index or 0])
+        return [generator for generator in generators if generator is not None]
+
+
+def restore_labels(blocks: Blocks, problem: Problem, log: EpochLog, parts: dict[str, Any]) -> None:
+    """Put back all of a state but the network."""
+    problem.class_prior.copy_(parts["class_prior"])  # the tensor that the objective holds
+    blocks.labels.load_state_dict(parts["labels"])
+    blocks.noise.load_state_dict(parts["noise"])
+    if parts["first"] is not None:
+        (agrees, likely), found_wrong = parts["first"]
+        blocks.first = FirstLook(Unseen(agrees, likely.to(blocks.labels.device)), found_wrong)
+    blocks.evidence = Evidence(*parts["evidence"])
+    log.load_state_dict(parts["log"])
