@@ -29,6 +29,7 @@ from .devices import use_bfloat16
 from .ensembles import combine_networks
 from .exceptions import CorrectionRefusedWarning, LabelCollapseWarning
 from .fingerprint import fingerprint
+from .forked import usable_threads
 from .labels import LabelStore, bytes_of_outputs, label_rule
 from .model_file import describe_fit, load_model, restore_fit, save_model
 from .networks import network_factory
@@ -344,7 +345,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         >>> clf.corrected_labels_.shape
         (150,)
         """
-        with _all_or_nothing(self):
+        with _all_or_nothing(self), usable_threads():
             check_parameters(self.get_params(deep=False))
             seed = as_random_state(self.random_state).randint(np.iinfo(np.int32).max)
             problem = check_problem(self, X, y, sample_weight, groups, seed)

@@ -93,7 +93,8 @@ def _describe_code(value: Any, inner: Any) -> Any:
         return [value.co_code.hex(), inner(value.co_consts), list(value.co_names)]
     if inspect.isclass(value) or not hasattr(value, "__dict__"):
         return _name(value if inspect.isclass(value) else type(value))
-    return [_name(type(value)), inner(vars(value))]
+    settings = {name: item for name, item in vars(value).items() if not name.endswith("_")}  # not what use has left
+    return [_name(type(value)), inner(settings)]
 
 
 def _name(thing: Any) -> str:

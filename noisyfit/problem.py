@@ -52,7 +52,10 @@ def check_problem(estimator: Any, X: Any, y: Any, sample_weight: Any, groups: An
         weight = _check_sample_weight(sample_weight, X_checked, dtype=np.float32, ensure_non_negative=True)
     _check_enough_classes(classes, codes, weight)
     prior = resolve_class_prior(estimator.class_prior, codes, len(classes), weight)
-    rows = as_rows(X_checked, device, loader_params(estimator.net_params, "iterator_train"), seed)
+    loader = loader_params(estimator.net_params, "iterator_train")
+    if estimator.checkpoint is not None:  # workers that outlive an epoch have random states that cannot be resumed
+        loader.setdefault("persistent_workers", False)
+    rows = as_rows(X_checked, device, loader, seed)
     units = None if groups is None else _check_groups(groups, codes)
     cross_fits = estimator.cross_fit >= 2
     # rows without weight are dealt out last, so that each network has its share of the others

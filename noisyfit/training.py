@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from .augmentation import Augmentation
 from .data import Rows, as_network_input
 from .ensembles import Ensemble, StackedNetworks, can_stack, clip_gradients, sparse_first_layer
 from .exceptions import TrainingDivergedError
+from .forked import usable_threads
 from .labels import LabelStore, share_of_earlier
 from .losses import ObjectiveStep, RunningMean, objective_gradient, objective_terms, sum_of_terms
 from .sparse_input import TakesSparse
@@ -124,7 +126,7 @@ class JointNet(NeuralNet):
         self.module_.eval()
         outputs: Tensor | None = None
         chunks = row_slices(len(X), self._prediction_batch(math.prod(X.item_shape)))
-        with torch.no_grad():
+        with torch.no_grad(), usable_threads():
             for rows, x in zip(chunks, X.batches(chunks), strict=True):
                 proba = self.predict_nonlinearity(self.infer(x))
                 if outputs is None:
@@ -516,6 +518,16 @@ def batch_sizes(n_rows: int, batch_size: int) -> list[int]:
 
 
 _RNG_LOCK = threading.RLock()
+
+
+def _renew_lock() -> None:
+    """Forget who held the lock: a forked process has one thread, and waits for nobody."""
+    global _RNG_LOCK
+    _RNG_LOCK = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 @contextlib.contextmanager

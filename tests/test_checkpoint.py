@@ -1,0 +1,379 @@
+"""Checkpoints: a fit that was cut, at any moment and in any way, goes on to the bits it would have had."""
+
+import contextlib
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from joblib import parallel_backend
+from sklearn.model_selection import GridSearchCV
+from skorch.callbacks import Callback, LRScheduler
+from torch import nn
+from torch.utils.data import Dataset
+
+from noisyfit import JointOptimizationClassifier, checkpoint, state_files
+from noisyfit.fingerprint import fingerprint
+from noisyfit.problem import check_problem
+
+ATTRIBUTES = ("soft_labels_", "corrected_labels_", "transition_matrix_", "class_prior_")
+EPOCHS = 6
+
+
+class CutError(Exception):
+    """Stands for whatever ends a fit."""
+
+
+class CutAt(Callback):
+    """Ends a fit in the middle of an epoch; the epochs of both steps count."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_batch_end(self, net, training=False, **kwargs):
+        if CutAt.armed and CutAt.seen == self.epoch:
+            raise CutError
+
+    def on_epoch_begin(self, net, **kwargs):
+        CutAt.seen += 1
+
+    armed, seen = False, 0
+
+
+class CountsSteps(torch.optim.SGD):
+    """Counts the steps of training in this process."""
+
+    steps = 0
+
+    def step(self, *args, **kwargs):
+        CountsSteps.steps += 1
+        return super().step(*args, **kwargs)
+
+
+class RowsOfWorkers(Dataset):
+    """Rows with noise that the workers draw."""
+
+    def __init__(self, X):
+        self.X = torch.from_numpy(X)
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, i):
+        return self.X[i] + 0.1 * torch.rand(self.X[i].shape)
+
+
+SETTINGS = {
+    "defaults": {},
+    "one network, retrained": {"cross_fit": 0, "retrain_epochs": 4},
+    "exponential mean, hard labels": {"window": 0.9, "label_update": "hard", "n_relabel": 5, "cross_fit": 0},
+    "running mean, AdamW": {"prior_momentum": 0.5, "optimizer": torch.optim.AdamW, "lr": 0.01, "retrain_epochs": 3},
+    "memory in a file": {"label_store": "file", "begin": 2, "window": 2},
+    "momentum, augmentation, no dropout": {
+        "module_params": {"hidden": (8,), "dropout": 0.0},
+        "optimizer_params": {"momentum": 0.9, "nesterov": True},
+        "augment": torch.clone,
+    },
+    "schedule of skorch": {
+        "net_params": {"callbacks": [("rate", LRScheduler("StepLR", step_size=2, gamma=0.5)), ("cut", CutAt(4))]}
+    },
+}
+
+
+@pytest.fixture
+def make(tmp_path):
+    def make(epoch=0, **params):
+        defaults = {"module_params": {"hidden": (8,)}, "max_epochs": EPOCHS, "batch_size": 32, "random_state": 0}
+        defaults |= {"checkpoint": tmp_path / "checkpoints", "net_params": {"callbacks": [("cut", CutAt(epoch))]}}
+        return JointOptimizationClassifier(**(defaults | params))
+
+    return make
+
+
+def cut(clf, *args, **kwargs):
+    """Fit until the estimator's callback cuts it."""
+    CutAt.armed, CutAt.seen = True, 0
+    try:
+        with pytest.raises(CutError):
+            clf.fit(*args, **kwargs)
+    finally:
+        CutAt.armed = False
+
+
+def assert_same_fit(clf, expected, X):
+    for name in ATTRIBUTES:
+        np.testing.assert_array_equal(getattr(clf, name), getattr(expected, name), strict=True)
+    assert clf.history_.drop(columns="seconds").equals(expected.history_.drop(columns="seconds"))
+    assert clf.classes_.dtype == expected.classes_.dtype
+    if X is not None:
+        np.testing.assert_array_equal(clf.predict_proba(X), expected.predict_proba(X))
+
+
+def files(folder):
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("params", SETTINGS.values(), ids=SETTINGS)
+@pytest.mark.parametrize("epoch", [1, 4, EPOCHS + 1])
+def test_a_fit_that_was_cut_goes_on_to_the_same_bits(blobs, make, params, epoch):
+    X, y, _ = blobs
+    if epoch > EPOCHS and not params.get("retrain_epochs"):
+        pytest.skip("there is no such epoch")
+    params = {"net_params": {"callbacks": [("cut", CutAt(epoch))]}} | params
+    cut(make(**params), X, y)
+    epochs_seen = CutAt.seen
+    resumed = make(**params).fit(X, y)
+    assert CutAt.seen - epochs_seen == EPOCHS + params.get("retrain_epochs", 0) - (epochs_seen - 1)
+    assert_same_fit(resumed, make(**params, checkpoint=None).fit(X, y), X)
+
+
+def test_random_draws_of_a_datasets_workers_are_resumed(blobs, make):
+    X, y, _ = blobs
+    workers = {f"iterator_train__{name}": value for name, value in {"num_workers": 2, "timeout": 60}.items()}
+    params = {"cross_fit": 0, "net_params": {"callbacks": [("cut", CutAt(3))], **workers}}
+    cut(make(**params), RowsOfWorkers(X), y)
+    resumed = make(**params).fit(RowsOfWorkers(X), y)
+    shutil.rmtree(resumed.checkpoint)
+    assert_same_fit(resumed, make(**params).fit(RowsOfWorkers(X), y), None)
+
+
+def test_a_fresh_seed_is_kept_and_a_finished_fit_returns_its_result(blobs, make):
+    X, y, _ = blobs
+    cut(make(4, random_state=None), X, y)
+    first = make(4, random_state=None).fit(X, y)
+    assert files(first.checkpoint) == ["result.safetensors"]
+    CutAt.seen = 0
+    again = make(4, random_state=None).fit(X, y)
+    assert CutAt.seen == 0  # nothing was trained
+    assert_same_fit(again, first, X)
+    assert again.summary() == first.summary()
+    assert again._training_labels_.changes is not None  # as displays want them
+
+
+def test_states_are_written_every_few_epochs(blobs, make):
+    X, y, _ = blobs
+    cut(make(6, checkpoint_every=2), X, y)
+    assert files(make().checkpoint) == ["step1-epoch000002.safetensors", "step1-epoch000004.safetensors"]
+    assert_same_fit(make(6, checkpoint_every=2).fit(X, y), make(6, checkpoint=None).fit(X, y), X)
+
+
+def kill_at_random(fit, rng, longest):
+    """Run a fit in a process of its own, and kill it after a random time, if it is not done by then."""
+    process = multiprocessing.get_context("fork").Process(target=fit)
+    process.start()
+    process.join(rng.uniform(0.0, longest))
+    if process.is_alive():
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        return True
+    assert process.exitcode == 0
+    return False
+
+
+def test_a_killed_process_repeats_no_more_than_an_epoch(blobs, make, tmp_path):
+    """SIGKILL at random moments; `benchmarks/reliability.py kills` does the same 50 times and more."""
+    X, y, _ = blobs
+    params = {"optimizer": CountsSteps, "net_params": None, "retrain_epochs": 3}
+    CountsSteps.steps = 0
+    expected = make(**params, checkpoint=None).fit(X, y)
+    n_steps, steps_an_epoch = CountsSteps.steps, -(-len(y) // 32)
+    assert n_steps == (EPOCHS + 3) * steps_an_epoch
+    counts, rng, kills = tmp_path / "steps", random.Random(0), 0
+
+    def fit():
+        with counts.open("ab", buffering=0) as log:  # a byte a step, also where the process is killed
+            CountsSteps.step = lambda self, closure=None: (log.write(b"."), torch.optim.SGD.step(self))[1]
+            make(**params).fit(X, y)
+
+    start = time.perf_counter()
+    multiprocessing.get_context("fork").Process(target=make(**params, checkpoint=None).fit, args=(X, y)).run()
+    longest = 2 * (time.perf_counter() - start)
+    while kill_at_random(fit, rng, longest):
+        kills += 1
+        assert kills < 100
+    assert n_steps <= counts.stat().st_size <= n_steps + kills * steps_an_epoch
+    assert_same_fit(make(**params).fit(X, y), expected, X)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped"])
+def test_a_damaged_state_is_refused_and_the_one_before_it_serves(blobs, make, damage):
+    X, y, _ = blobs
+    cut(make(5), X, y)
+    before, last = sorted(make().checkpoint.rglob("step*"))
+    content = last.read_bytes()
+    middle = len(content) // 2
+    changed = bytes([content[middle] ^ 16])
+    last.write_bytes(content[:middle] if damage == "truncated" else content[:middle] + changed + content[middle + 1 :])
+    clf = make(5)
+    with pytest.raises(ValueError, match=rf"{last.name} .*damaged.* Delete this file to go on from {before.name}"):
+        clf.fit(X, y)
+    assert not hasattr(clf, "classes_")
+    last.unlink()
+    assert_same_fit(make(5).fit(X, y), make(5, checkpoint=None).fit(X, y), X)
+
+
+def test_a_damaged_result_is_refused(blobs, make):
+    X, y, _ = blobs
+    clf = make().fit(X, y)
+    (result,) = clf.checkpoint.rglob("result*")
+    result.write_bytes(result.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="Delete this file to begin anew"):
+        make().fit(X, y)
+    result.unlink()
+    assert_same_fit(make().fit(X, y), clf, X)
+
+
+def test_a_full_disk_leaves_the_last_state(blobs, make, monkeypatch):
+    X, y, _ = blobs
+    written = []
+
+    def runs_out(tensors, path, metadata):
+        if len(written) == 3:
+            raise state_files.SafetensorError("I/O error: No space left on device (os error 28)")
+        written.append(path)
+        save_file(tensors, path, metadata=metadata)
+
+    save_file = state_files.save_file
+    clf = make()
+    with monkeypatch.context() as patch:
+        patch.setattr(state_files, "save_file", runs_out)
+        with pytest.raises(OSError, match="No space left on device"):
+            clf.fit(X, y)
+    assert not hasattr(clf, "classes_")
+    assert files(clf.checkpoint) == ["step1-epoch000001.safetensors", "step1-epoch000002.safetensors"]
+    assert_same_fit(make().fit(X, y), make(checkpoint=None).fit(X, y), X)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="takes a file system of its own")
+def test_a_disk_that_is_really_full(blobs, make, tmp_path):
+    X, y, _ = blobs
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        (disk / "other").write_bytes(bytes(30_000))
+        with pytest.raises(OSError, match="No space left on device"):
+            make(checkpoint=disk / "checkpoints").fit(X, y)
+        (disk / "other").unlink()
+        with contextlib.suppress(OSError):
+            make(checkpoint=disk / "checkpoints").fit(X, y)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_training(blobs, make, tmp_path):
+    X, y, _ = blobs
+    (tmp_path / "file").touch()
+    CutAt.seen = 0
+    with pytest.raises(OSError, match="`checkpoint` must be a folder that can be written to.*Not a directory"):
+        make(checkpoint=tmp_path / "file").fit(X, y)
+    for wrong in (1, True, b"folder"):
+        with pytest.raises(TypeError, match="`checkpoint` must be the path of a folder"):
+            make(checkpoint=wrong).fit(X, y)
+    with pytest.raises(ValueError, match="`checkpoint_every` must be"):
+        make(checkpoint_every=0).fit(X, y)
+    assert CutAt.seen == 0
+
+
+def test_what_a_state_cannot_hold_is_told_before_training(blobs, make):
+    X, y, _ = blobs
+
+    class Odd(torch.optim.SGD):
+        def state_dict(self):
+            return {**super().state_dict(), "odd": object()}
+
+    CutAt.seen = 0
+    with pytest.raises(TypeError, match="cannot hold <object"):
+        make(optimizer=Odd).fit(X, y)
+    assert CutAt.seen == 0
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_searches_share_a_folder(blobs, make, backend):
+    X, y, _ = blobs
+    grid = {"alpha": [0.5, 1.0], "beta": [0.1, 0.4]}
+    params = {"max_epochs": 2, "net_params": None, "cross_fit": 0}
+    expected = GridSearchCV(make(**params, checkpoint=None), grid, cv=2).fit(X, y)
+    for _ in range(2):  # the second one finds all fits finished
+        with parallel_backend(backend, n_jobs=2):
+            search = GridSearchCV(make(**params), grid, cv=2).fit(X, y)
+        np.testing.assert_array_equal(search.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"])
+        assert_same_fit(search.best_estimator_, expected.best_estimator_, X)
+    assert files(make().checkpoint) == ["result.safetensors"] * (4 * 2 + 1)
+
+
+class Scale:
+    """Augmentation with a setting."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, x):
+        return x * self.factor
+
+
+def name_of(blobs, X=None, y=None, weight=None, groups=None, seed=0, **params):
+    clf = JointOptimizationClassifier(**params)
+    problem = check_problem(clf, blobs[0] if X is None else X, blobs[1] if y is None else y, weight, groups, seed)
+    return fingerprint(clf.get_params(deep=False), seed, problem, groups)
+
+
+def test_fingerprints_tell_fits_apart(blobs):
+    X, y, _ = blobs
+    network = nn.Linear(5, 3)
+    other = nn.Linear(5, 3)
+    moved = X.copy()
+    moved[7, 3] = np.nextafter(moved[7, 3], np.float32(9))
+    flipped = y.copy()
+    flipped[0] = (flipped[0] + 1) % 3
+    groups = np.arange(90) // 2
+    names = [
+        name_of(blobs),
+        name_of(blobs, X=moved),
+        name_of(blobs, y=flipped),
+        name_of(blobs, y=y.astype(str)),
+        name_of(blobs, weight=np.ones(90)),
+        name_of(blobs, weight=np.full(90, 2.0)),
+        name_of(blobs, groups=groups),
+        name_of(blobs, seed=1),
+        name_of(blobs, alpha=0.7),
+        name_of(blobs, module=network),
+        name_of(blobs, module=other),
+        name_of(blobs, module=nn.Linear, module_params={"in_features": 5, "out_features": 3}),
+        name_of(blobs, augment=lambda x: x),
+        name_of(blobs, augment=lambda x: x * 2),
+        name_of(blobs, augment=lambda x: x * 3),
+        name_of(blobs, augment=Scale(2)),
+        name_of(blobs, augment=Scale(3)),
+        name_of(blobs, augment=Scale(2).__call__),
+        name_of(blobs, augment=partial(torch.mul, other=2)),
+        name_of(blobs, augment=partial(torch.mul, other=3)),
+        name_of(blobs, optimizer=torch.optim.Adam),
+        name_of(blobs, net_params={"callbacks": [CutAt(1)]}),
+        name_of(blobs, net_params={"callbacks": [CutAt(2)]}),
+    ]
+    assert len(set(names)) == len(names)
+
+
+def test_fingerprints_are_the_same_for_the_same_fit(blobs, tmp_path):
+    X = blobs[0]
+    memmap = np.memmap(tmp_path / "X", dtype=np.float32, mode="w+", shape=X.shape)
+    memmap[:] = X
+    assert name_of(blobs) == name_of(blobs, X=memmap) == name_of(blobs, X=np.asfortranarray(X.astype(np.float64)))
+    assert name_of(blobs) == name_of(blobs, verbose=1, checkpoint="here", label_store="file", checkpoint_every=3)
+    assert name_of(blobs, augment=partial(torch.mul, other=2)) == name_of(blobs, augment=partial(torch.mul, other=2))
+    assert name_of(blobs, net_params={"callbacks": [CutAt(1)]}) == name_of(blobs, net_params={"callbacks": [CutAt(1)]})
+
+
+def test_the_folder_is_not_touched_without_a_checkpoint(blobs, make, tmp_path):
+    make(checkpoint=None).fit(*blobs[:2])
+    assert list(tmp_path.iterdir()) == []
+    assert isinstance(checkpoint.open_checkpoint(tmp_path, 1, "name").result(), type(None))
