@@ -1,16 +1,23 @@
-# Each target sets up what it needs in .venv, on a fresh machine too.
+# Each target sets up what it needs in .venv (test-oldest and test-wheel in their own), on a fresh machine too.
 PYTHON ?= python3
 BIN := .venv/bin
 # the networks here are too small for more, and on a busy machine spinning threads take ten times the time
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint docs bench clean
+.PHONY: demo test test-oldest test-wheel lint docs bench clean
 
 demo: .venv/.plot
 	$(BIN)/python examples/demo.py
 
 test: .venv/.test
 	$(BIN)/python -m pytest --cov --cov-report=term
+
+# the lowest versions that pyproject.toml allows
+test-oldest: .venv-oldest/.test
+	.venv-oldest/bin/python -m pytest
+
+test-wheel: .venv-wheel/.empty
+	tests/wheel.sh
 
 lint: .venv/.lint
 	$(BIN)/ruff check .
@@ -25,10 +32,20 @@ bench: .venv/.bench
 	$(BIN)/python benchmarks/against_cleanlab.py
 
 clean:
-	rm -rf .venv docs/_build docs/generated demo_output build *.egg-info
+	rm -rf .venv .venv-oldest .venv-wheel docs/_build docs/generated demo_output build *.egg-info
 
 # one stamp per extra: plot, test, lint, docs, bench
 .venv/.%: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[$*]"
+	touch $@
+
+# these two start anew, so that nothing is left in them that is no longer asked for
+.venv-oldest/.test: pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv --clear .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable ".[test]"
+	touch $@
+
+.venv-wheel/.empty: pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear .venv-wheel
 	touch $@

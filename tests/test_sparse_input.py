@@ -22,8 +22,7 @@ N, N_FEATURES, N_CLASSES = 60, 400, 3
 @pytest.fixture
 def X():
     """Few numbers that are not zero, an empty row, an empty column and an outlier beyond the limit of Standardize."""
-    matrix = sp.random_array((N, N_FEATURES), density=0.02, format="csr", dtype=np.float32, random_state=0)
-    matrix = matrix.tolil()
+    matrix = sp.random(N, N_FEATURES, density=0.02, dtype=np.float32, random_state=0).tolil()
     matrix[3], matrix[:, 7], matrix[5, 11] = 0, 0, 1e3
     return sp.csr_matrix(matrix)
 
@@ -132,6 +131,6 @@ def test_entries_of_one_place_count_as_their_sum(X):
 
 
 def test_tables_with_many_numbers_give_dense_batches():
-    rows = as_rows(sp.random_array((N, 50), density=0.2, format="csr", dtype=np.float32), CPU)
+    rows = as_rows(sp.csr_array(sp.random(N, 50, density=0.2, dtype=np.float32)), CPU)
     assert not rows.sparse
     assert not next(iter(rows.batches([slice(0, 4)]))).is_sparse
