@@ -7,6 +7,7 @@ In it lie the states after the last two epochs that were written, or, when the f
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,13 @@ class Checkpoint(NoCheckpoint):
     folder : Path
         Of this fit alone; made if need be.
     every : int
-        A state is written after every so many epochs, and after the last of each step.
+        A state is written after every so many epochs.
+    writes : bool, default=True
+        Not where another process of the same training does.
     """
 
-    def __init__(self, folder: Path, every: int):
-        self.folder, self._every = folder, every
+    def __init__(self, folder: Path, every: int, writes: bool = True):
+        self.folder, self._every, self._writes = folder, every, writes
         self._last: dict[str, Any] | None = None
         self._seed = -1
 
@@ -71,7 +74,7 @@ class Checkpoint(NoCheckpoint):
 
     def after_epoch(self, step: int, epoch: int, state: Any) -> None:
         """Write what the callable `state` gives, if it is time to; the state before stays until then."""
-        if epoch % self._every:
+        if epoch % self._every or not self._writes:
             return
         path = self.folder / f"step{step}-epoch{epoch:06}.safetensors"
         write_state(path, "checkpoint", {"seed": self._seed, "step": step, "epoch": epoch, "parts": state()})
@@ -86,6 +89,8 @@ class Checkpoint(NoCheckpoint):
 
     def finish(self, result: Any) -> None:
         """Write what the callable `result` gives, and remove what is no longer needed."""
+        if not self._writes:
+            return
         write_state(self.folder / _RESULT, "result", {"fit": result()})
         for path in self.folder.iterdir():
             if path.name != _RESULT:  # also what a killed process left behind
@@ -103,12 +108,12 @@ class Checkpoint(NoCheckpoint):
             raise ValueError(f"{error} Delete this file{instead}.") from error
 
 
-def open_checkpoint(checkpoint: Any, every: int, name: str) -> Checkpoint:
+def open_checkpoint(checkpoint: Any, every: int, name: str, writes: bool = True) -> Checkpoint:
     """Give the checkpoint of a fit of that name in the folder of the parameter `checkpoint`; raise if it is no use."""
     folder = Path(checkpoint) / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".{name}.probe"
+        probe = folder / f".{os.getpid()}.probe"
         probe.touch()
     except OSError as error:
         raise type(error)(
@@ -117,4 +122,4 @@ def open_checkpoint(checkpoint: Any, every: int, name: str) -> Checkpoint:
         ) from error
     with contextlib.suppress(OSError):
         probe.unlink()
-    return Checkpoint(folder, every)
+    return Checkpoint(folder, every, writes)

@@ -25,7 +25,7 @@ from .callbacks import CallbackSupportMixin, with_callbacks
 from .checkpoint import NoCheckpoint, open_checkpoint
 from .correction import Evidence, conclude, evidence_weight, keep_within_margin, look_first
 from .data import as_rows, check_inputs, check_same_pixels
-from .devices import use_bfloat16
+from .devices import resolve_device, use_bfloat16
 from .ensembles import combine_networks
 from .exceptions import CorrectionRefusedWarning, LabelCollapseWarning
 from .fingerprint import fingerprint
@@ -37,6 +37,7 @@ from .noise import NoiseMatrix
 from .paper import paper_params
 from .problem import Problem, check_problem, encode_given
 from .progress import EpochLog
+from .ranks import Ranks, find_ranks
 from .report import TrainingLabels, build_label_report, build_summary
 from .resume import Blocks, SavedTraining, restore_labels
 from .storage import choose_place
@@ -56,6 +57,7 @@ class _Run(NamedTuple):
     log: EpochLog
     margin: float
     checkpoint: NoCheckpoint
+    ranks: Ranks
 
 
 class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator):
@@ -347,9 +349,10 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         """
         with _all_or_nothing(self), usable_threads():
             check_parameters(self.get_params(deep=False))
-            seed = as_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+            ranks = find_ranks(resolve_device(self.device))
+            seed = ranks.agree_on(as_random_state(self.random_state).randint(np.iinfo(np.int32).max))
             problem = check_problem(self, X, y, sample_weight, groups, seed)
-            checkpoint = self._open_checkpoint(problem, seed, groups)
+            checkpoint = self._open_checkpoint(problem, seed, groups, ranks)
             drawn, seed = seed, checkpoint.begin(seed)
             if seed != drawn:  # a fit with a fresh seed goes on with the one that was drawn before
                 problem = check_problem(self, X, y, sample_weight, groups, seed)
@@ -361,9 +364,9 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
             if finished is None:
                 with (
                     isolated_rng(seed, problem.device) as generator,
-                    EpochLog(context, told, n_epochs, self.verbose) as log,
+                    EpochLog(context, told, n_epochs, self.verbose if ranks.is_first else 0) as log,
                 ):
-                    run = _Run(problem, self._network_factory(problem), generator, log, self.margin, checkpoint)
+                    run = _Run(problem, self._network_factory(problem), generator, log, self.margin, checkpoint, ranks)
                     self.__dict__.update(_fitted_attributes(run, self._train(run)))
                 checkpoint.finish(partial(describe_fit, self))
             else:
@@ -401,7 +404,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
             prior_momentum=self.prior_momentum,
         )
         problem = run.problem
-        trainer = Trainer(blocks.net, problem.rows, labels, stage, run.generator, problem.sample_weight, problem.folds)
+        trainer = _trainer(run, blocks, stage, problem.folds)
         begin = BeginRule(self.begin, self.max_epochs)
         if problem.held_out is not None:
             trainer.leave_out(problem.held_out)
@@ -453,7 +456,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         blocks.labels.forget_outputs()
         blocks.net = self._build_net(run, getattr(self, lr_parameter), n_networks=1)
         blocks.evidence = blocks.evidence._replace(temperature=1.0)  # that of another network is not known
-        trainer = Trainer(blocks.net, run.problem.rows, blocks.labels, stage, run.generator, run.problem.sample_weight)
+        trainer = _trainer(run, blocks, stage)
         saved = _saved_training(run, 2, blocks, trainer, BeginRule(1, 1))
         with trainer.session():
             for epoch in _epochs_left(saved, self.retrain_epochs):
@@ -771,12 +774,13 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         if isinstance(self.class_prior, str) and self.class_prior == "estimated":
             class_prior.copy_(noise.true_class_shares())  # the tensor that the objective holds
 
-    def _open_checkpoint(self, problem: Problem, seed: int, groups: Any) -> NoCheckpoint:
+    def _open_checkpoint(self, problem: Problem, seed: int, groups: Any, ranks: Ranks) -> NoCheckpoint:
         if self.checkpoint is None:
             return NoCheckpoint()
         known_seed = None if self.random_state is None else seed
         name = fingerprint(self.get_params(deep=False), known_seed, problem, groups)
-        return open_checkpoint(self.checkpoint, self.checkpoint_every, name)
+        ranks.wait()  # for all to have written and read what is there from a fit before
+        return open_checkpoint(self.checkpoint, self.checkpoint_every, name, writes=ranks.is_first)
 
     def _new_blocks(self, run: _Run) -> Blocks:
         problem, n_classes = run.problem, len(run.problem.classes)
@@ -800,7 +804,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
 
     def _build_net(self, run: _Run, lr: float, n_networks: int) -> JointNet:
         rows, device = run.problem.rows, run.problem.device
-        return build_net(
+        net = build_net(
             combine_networks(run.make_network, n_networks, self.optimizer),
             device=device,
             bfloat16=use_bfloat16(self.precision, device, rows.item_shape),
@@ -812,6 +816,16 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
             batch_size=resolve_batch_size(self.batch_size, len(rows)),
             net_params=self.net_params or {},
         )
+        run.ranks.share_weights(net.module_)
+        run.ranks.draw_apart()
+        return net
+
+
+def _trainer(run: _Run, blocks: Blocks, stage: Stage, folds: Tensor | None = None) -> Trainer:
+    problem = run.problem
+    return Trainer(
+        blocks.net, problem.rows, blocks.labels, stage, run.generator, problem.sample_weight, folds, run.ranks
+    )
 
 
 def _saved_training(run: _Run, step: int, blocks: Blocks, trainer: Trainer, begin: BeginRule) -> SavedTraining:

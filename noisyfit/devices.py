@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from .ranks import local_rank
+
 __all__ = ["resolve_device", "use_bfloat16"]
 
 
@@ -13,7 +15,8 @@ def resolve_device(device: Any) -> torch.device:
     """Give the device that the `device` parameter asks for, after trying it."""
     if device == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda", torch.cuda.current_device())
+            number = local_rank()
+            return torch.device("cuda", torch.cuda.current_device() if number is None else number)
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         resolved = torch.device(device)

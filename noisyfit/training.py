@@ -30,6 +30,7 @@ from .exceptions import TrainingDivergedError
 from .forked import usable_threads
 from .labels import LabelStore, share_of_earlier
 from .losses import ObjectiveStep, RunningMean, objective_gradient, objective_terms, sum_of_terms
+from .ranks import Ranks
 from .sparse_input import TakesSparse
 from .state_files import can_pack
 from .storage import row_slices
@@ -269,6 +270,8 @@ class Trainer:
         Samples of weight 0 are not trained on; their outputs are those of an evaluation pass.
     folds : Tensor of shape (n_samples,), int64, or None
         For a net of several networks, the one that leaves the sample out. Its outputs are what is recorded.
+    ranks : Ranks or None
+        The processes that train together; None: this one alone.
 
     Attributes
     ----------
@@ -286,7 +289,14 @@ class Trainer:
         generator: torch.Generator,
         sample_weight: Tensor | None = None,
         folds: Tensor | None = None,
+        ranks: Ranks | None = None,
     ):
+        self.ranks = ranks or Ranks()
+        if min(net.batch_size, len(rows)) < self.ranks.fewest_rows and self.ranks.size > 1:
+            raise ValueError(
+                f"`batch_size`, and the number of rows, must be at least {self.ranks.fewest_rows} for "
+                f"{self.ranks.size} processes; got {net.batch_size} and {len(rows)}. Raise it, or start fewer."
+            )
         self.net, self.rows, self.labels, self.stage = net, rows, labels, stage
         self.generator, self.weight, self.folds = generator, sample_weight, folds
         self._device = torch.device(net.device)
@@ -357,8 +367,9 @@ class Trainer:
         sums = torch.zeros(4, device=self._device)
         self._unseen = torch.zeros(2, device=self._device)  # how many agreed with their given label, and of how many
         order = self._trained[torch.randperm(len(self._trained), generator=self.generator)]
-        sizes = batch_sizes(len(order), self.net.batch_size)
-        batches = self.rows.batches(order.to(self.rows.number_device).split(sizes))
+        sizes = batch_sizes(len(order), self.net.batch_size, self.ranks.fewest_rows)
+        chunks = [self._own_rows(chunk) for chunk in order.to(self.rows.number_device).split(sizes)]
+        batches = self.rows.batches(chunks)
         for numbers, slices in self._stretches(order, sizes):
             sums += self._train_on_stretch(self._look_up(numbers), slices, batches, record)
         assert next(batches, None) is None  # to its end, which frees the workers of a loader
@@ -366,6 +377,7 @@ class Trainer:
         loss = terms @ torch.tensor([1.0, self.stage.alpha, self.stage.beta])
         if not torch.isfinite(loss):
             raise self._diverged("loss is not finite at epoch {}: L_c {:g}, L_p {:g}, L_e {:g}".format(epoch, *terms))
+        self.ranks.share_buffers(self.net.module_)
         if len(self._untrained) and (record or self._left_out.any()):
             self._record_untrained(record)
         agreed, unseen = self._unseen.tolist()
@@ -388,6 +400,9 @@ class Trainer:
             ends = [0, *itertools.accumulate(sizes[first : first + n_batches])]
             yield order[: ends[-1]], list(itertools.starmap(slice, itertools.pairwise(ends)))
             order = order[ends[-1] :]
+
+    def _own_rows(self, chunk: Tensor) -> Tensor:
+        return chunk[self.ranks.own_part(len(chunk))]
 
     def _look_up(self, numbers: Tensor) -> _Known:
         targets = self.labels.targets(numbers.to(self.labels.device)).to(self._device)
@@ -425,11 +440,20 @@ class Trainer:
         if self._has_user_callbacks:
             net.notify("on_batch_begin", batch=(x, part.numbers), training=True)
         self._forget_gradients()
-        logits = net.infer(x, part.trained)
+        n_rows = len(part.numbers)
+        own = self.ranks.own_part(n_rows)
+        logits = net.infer(x, None if part.trained is None else part.trained[:, own])
         step = objective_gradient(
-            logits, part.targets, stage.class_prior, stage.alpha, stage.beta, part.weight, self._earlier_mean()
+            self.ranks.whole(logits, own, n_rows),
+            part.targets,
+            stage.class_prior,
+            stage.alpha,
+            stage.beta,
+            part.weight,
+            self._earlier_mean(),
         )
-        logits.backward(step.gradient)
+        logits.backward(step.gradient[..., own, :])
+        self.ranks.add_up_gradients(net.module_)
         self._running_mean, self._batches_seen = step.log_mean, self._batches_seen + 1
         if stage.max_grad_norm is not None:
             clip_gradients(net.module_, stage.max_grad_norm)
@@ -506,12 +530,12 @@ def _schedulers(net: JointNet) -> Iterator[tuple[str, Any, int]]:
             yield name, callback.lr_scheduler_, callback.batch_idx_
 
 
-def batch_sizes(n_rows: int, batch_size: int) -> list[int]:
-    """Cut rows into batches; a last batch of one row, which batch normalisation cannot take, joins the one before."""
+def batch_sizes(n_rows: int, batch_size: int, fewest: int = 2) -> list[int]:
+    """Cut rows into batches; a last batch of too few rows for batch normalisation joins the one before."""
     sizes = [batch_size] * (n_rows // batch_size)
     rest = n_rows % batch_size
-    if rest == 1 and sizes:
-        sizes[-1] += 1
+    if 0 < rest < fewest and sizes:
+        sizes[-1] += rest
     elif rest:
         sizes.append(rest)
     return sizes
