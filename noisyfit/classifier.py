@@ -901,8 +901,15 @@ def _all_or_nothing(estimator: BaseEstimator) -> Iterator[None]:
     before = fitted()
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         for name in fitted():
             delattr(estimator, name)
         estimator.__dict__.update(before)
+        if _is_of_memory(error):
+            error.add_note("The fit ran out of memory. Lower `batch_size`, `window` or `cross_fit`.")
         raise
+
+
+def _is_of_memory(error: BaseException) -> bool:
+    of_torch = isinstance(error, RuntimeError) and ("out of memory" in str(error) or "allocate memory" in str(error))
+    return of_torch or isinstance(error, MemoryError)
