@@ -295,20 +295,24 @@ def looks_channels_last(item_shape: tuple[int, ...]) -> bool:
 
 
 def is_bytes(X: Any) -> bool:
-    """Whether checked inputs are images of bytes, which are divided by 255."""
+    """Whether checked inputs are images of bytes, which are divided by 255; of a Dataset the first one tells."""
+    if isinstance(X, Dataset):
+        first = _only_input(X[0])
+        return getattr(first, "ndim", 0) > 1 and str(first.dtype) in ("uint8", "torch.uint8")
     return getattr(X, "dtype", None) == np.uint8 and X.ndim > 2
 
 
 def check_same_pixels(X: Any, of_bytes: bool) -> None:
     """Raise where images have another range than those of `fit`."""
-    if isinstance(X, np.ndarray) and X.ndim > 2 and (of_bytes or is_bytes(X)):
-        if not of_bytes:
-            raise ValueError("`X` must be as in `fit`, where it was not uint8; uint8 images are divided by 255.")
-        if not is_bytes(X) and (X.min() < 0 or X.max() > 1):
-            raise ValueError(
-                "`X` must be uint8 as in `fit`, or floats divided by 255, in [0, 1]; got values from "
-                f"{X.min():g} to {X.max():g}."
-            )
+    bytes_now = is_bytes(X)
+    if bytes_now and not of_bytes:
+        raise ValueError("`X` must be as in `fit`, where it was not uint8; uint8 images are divided by 255.")
+    of_floats = isinstance(X, np.ndarray) and not bytes_now
+    if of_bytes and of_floats and (X.min() < 0 or X.max() > 1):
+        raise ValueError(
+            "`X` must be uint8 as in `fit`, or floats divided by 255, in [0, 1]; got values from "
+            f"{X.min():g} to {X.max():g}."
+        )
 
 
 def _to_coo(rows: Any) -> Tensor:

@@ -117,8 +117,8 @@ def _equal_rows(rows: Rows, strata: NDArray[np.int64], n_folds: int) -> NDArray[
 def _check_weight(sample_weight: Any, X: Any) -> NDArray[np.float32]:
     try:
         weight = items_to_numpy(sample_weight, "sample_weight")
-        if np.asarray(weight).dtype.kind in "mM":  # NumPy takes them for numbers
-            raise TypeError("they are dates or durations")
+        if np.asarray(weight).dtype.kind in "mMc":  # NumPy makes numbers of them
+            raise TypeError("they are dates, durations or complex")
         with np.errstate(over="ignore"):  # told by the error for infinity
             checked: NDArray[np.float32] = _check_sample_weight(weight, X, dtype=np.float32, ensure_non_negative=True)
     except (TypeError, ValueError, OverflowError) as error:

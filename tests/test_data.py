@@ -264,3 +264,10 @@ def test_weights_in_a_column_that_cannot_be_written_to(X, quick, monkeypatch):
 def written_to(array):
     assert array.flags.writeable  # or torch warns, once a process
     return array
+
+
+def test_images_of_bytes_may_lie_in_a_dataset_or_an_array(quick):
+    X = np.random.RandomState(0).randint(0, 256, (10, 1, 8, 8)).astype(np.uint8)
+    for fitted, predicted in [(X, Inputs(X)), (Inputs(X), X), (TensorDataset(torch.from_numpy(X)), X)]:
+        clf = quick(module_params={"width": 4}, max_epochs=1).fit(fitted, np.arange(10) % 2)
+        np.testing.assert_allclose(clf.predict_proba(predicted), clf.predict_proba(fitted), atol=1e-5)

@@ -206,8 +206,9 @@ TYPES = {
     "labels without a kind": (lambda: {"y": np.arange(90).astype("V8")}, r"`y` must hold labels.*got \|V8. Make them"),
     "durations as weights": (
         lambda: {"sample_weight": np.ones(90, "m8[s]")},
-        "`sample_weight` must be numbers .*: they are dates or durations",
+        "`sample_weight` must be numbers .*: they are dates, durations",
     ),
+    "a complex weight": (lambda: {"sample_weight": 1j}, "`sample_weight` must be numbers .* or complex"),
 }
 
 
@@ -295,8 +296,10 @@ def test_images_in_another_range_than_in_fit(quick):
     with pytest.raises(ValueError, match="`X` must be uint8 as in `fit`, or floats divided by 255"):
         clf.predict(X.astype(np.float32))
     np.testing.assert_allclose(clf.predict_proba(X / np.float32(255)), clf.predict_proba(X), atol=1e-5)
-    with pytest.raises(ValueError, match="where it was not uint8"):
-        quick(**params).fit(X.astype(np.float32), y).predict(X)
+    on_floats = quick(**params).fit(X.astype(np.float32), y)
+    for images in (X, Inputs(X)):
+        with pytest.raises(ValueError, match="where it was not uint8"):
+            on_floats.predict(images)
 
 
 def test_a_prior_without_any_weighted_class(fails, blobs):
