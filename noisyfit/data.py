@@ -41,6 +41,7 @@ _NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
 # in the messages of NumPy and SciPy for what is no table of numbers; they do not say that it is X
 _NO_NUMBERS = (
     "could not convert",
+    "cannot convert",
     "float() argument must be",
     "setting an array element",
     "Cannot cast",
@@ -377,7 +378,10 @@ def labels_to_numpy(y: Any) -> Any:
 
 
 def _check_each_label(values: Any) -> None:
-    missing = np.asarray(pd.isna(values))
+    try:
+        missing = np.asarray(pd.isna(values))
+    except ArithmeticError as error:
+        raise ValueError(f"`y` must not hold labels that cannot be compared, signalling NaN: {error}") from error
     if missing.any():
         raise ValueError(
             f"`y` must not hold missing labels, got {missing.sum()} of them, the first in row {missing.argmax()}. "

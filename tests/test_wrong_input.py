@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -123,6 +125,8 @@ INPUTS = {
         "`X` must hold numbers: could not convert string to float: 'a'. Encode",
     ),
     "integers beyond floats": (lambda: {"X": [[10**400] * 5] * 90}, "`X` must hold numbers: int too large"),
+    "signalling NaN": (lambda: {"X": [[Decimal("sNaN")] * 5] * 90}, "`X` must hold numbers: cannot convert signaling"),
+    "labels of signalling NaN": (lambda: {"y": [Decimal("sNaN"), Decimal(1)] * 45}, "`y` must not hold labels that"),
     "ragged": (lambda: {"X": [[1.0] * 5] * 89 + [[1.0]]}, "`X` must hold numbers: setting an array element"),
     "sparse, three dimensions": (
         lambda: {"X": sp.coo_array(np.ones((90, 2, 2)))},
