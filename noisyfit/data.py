@@ -239,7 +239,7 @@ class SparseRows(Rows):
         matrix = self._matrix.astype(np.float64)  # float32 does not hold the squares of all that it holds
         weights = None if weight is None else weight.cpu().numpy().astype(np.float64)
         mean, variance = mean_variance_axis(matrix, axis=0, weights=weights)
-        return torch.from_numpy(mean), torch.from_numpy(variance)
+        return torch.from_numpy(mean), torch.from_numpy(variance).clamp_min_(0)  # of a constant, rounding is left
 
 
 class DatasetRows(Rows):

@@ -271,3 +271,10 @@ def test_images_of_bytes_may_lie_in_a_dataset_or_an_array(quick):
     for fitted, predicted in [(X, Inputs(X)), (Inputs(X), X), (TensorDataset(torch.from_numpy(X)), X)]:
         clf = quick(module_params={"width": 4}, max_epochs=1).fit(fitted, np.arange(10) % 2)
         np.testing.assert_allclose(clf.predict_proba(predicted), clf.predict_proba(fitted), atol=1e-5)
+
+
+def test_the_variance_of_a_constant_sparse_column_is_not_below_zero():
+    random = np.random.RandomState(0)
+    for value in random.randn(200).astype(np.float32):
+        weight = torch.from_numpy(random.uniform(0.1, 2, 33)) * 1e20
+        assert as_rows(sp.csr_matrix(np.full((33, 1), value)), CPU).moments(weight)[1] >= 0
