@@ -138,7 +138,7 @@ def _check_groups(groups: Any, codes: NDArray[np.int64]) -> NDArray[np.int64]:
     try:
         groups = column_or_1d(items_to_numpy(groups, "groups"))
         numbers, distinct = pd.factorize(groups, use_na_sentinel=False)  # of any kinds, also mixed
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ArithmeticError) as error:  # the last of signalling NaN
         if "`groups`" in str(error):
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError

@@ -162,6 +162,10 @@ INPUTS = {
         lambda: {"sample_weight": "balanced"},
         "`sample_weight` must be numbers of at least 0, one a row: could not convert",
     ),
+    "weights of signalling NaN": (
+        lambda: {"sample_weight": [Decimal("sNaN")] * 90},
+        "`sample_weight` must be numbers of at least 0, one a row: cannot convert",
+    ),
     "text as y": (lambda: {"y": "spam"}, "`y` must have one label a row, .*got 'spam'. Pass a list"),
     "the word by which checks leave out y": (lambda: {"y": "no_validation"}, "`y` must have one label a row"),
     "ragged y": (lambda: {"y": [[0], *[[0, 1]] * 89]}, "`y` must have one label a row, .*setting an array element"),
@@ -353,6 +357,7 @@ def test_predicting_other_features(blobs, quick, columns):
         (range(89), "inconsistent numbers of samples"),
         (np.zeros((90, 2)), "`groups` must be one group a row, .*should be a 1d array"),
         (pd.Series([[1], [2]] * 45), "`groups` must be one group a row, .*of hashable values: unhashable"),
+        ([Decimal("sNaN"), Decimal(1)] * 45, "`groups` must be one group a row, .*of hashable values"),
         (np.arange(90) + 1j, "`groups` must be one group a row, .*Complex data"),
         (torch.arange(90).to_sparse(), "`groups` must be a dense tensor"),
     ],
