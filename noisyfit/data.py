@@ -18,16 +18,39 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.sparsefuncs import mean_variance_axis
 from sklearn.utils.validation import assert_all_finite, check_consistent_length, column_or_1d, validate_data
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
 from .storage import row_slices
 
-__all__ = ["InputKind", "Rows", "as_network_input", "as_rows", "check_inputs", "check_same_pixels", "is_bytes"]
+__all__ = [
+    "InputKind",
+    "Rows",
+    "as_network_input",
+    "as_rows",
+    "check_inputs",
+    "check_same_pixels",
+    "is_bytes",
+    "items_to_numpy",
+    "labels_to_numpy",
+]
 
 Chunk = Tensor | slice
 _BLOCK_NUMBERS = 1 << 20
 _SPARSE = 0.05  # share of numbers that are not zero, from which on a sparse product takes no less time
 _MOMENT_SAMPLE = 4096  # rows of a Dataset that are read for input statistics
+_NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
+# in the messages of NumPy and SciPy for what is no table of numbers; they do not say that it is X
+_NO_NUMBERS = (
+    "could not convert",
+    "cannot convert",
+    "float() argument must be",
+    "setting an array element",
+    "Cannot cast",
+    "Cannot convert",
+    "too large to convert",
+    "could not be promoted",
+    "ScalarType",
+)
 
 
 class InputKind(NamedTuple):
@@ -49,21 +72,25 @@ def check_inputs(estimator: BaseEstimator, X: Any, y: Any = "no_validation", res
     Gives X as a float32 array, a uint8 array of three or more dimensions, a memmap of any number type, a CSR
     matrix or a Dataset, and y as an array. Neither is ever written to.
     """
-    y = y if isinstance(y, str) else _labels_to_numpy(y)
+    y = y if isinstance(y, str) else labels_to_numpy(y)
     if isinstance(X, Dataset):
         _check_dataset(estimator, X, reset)
         return X, None if isinstance(y, str) else _check_labels(X, y)
-    X = _items_to_numpy(X)
+    X = items_to_numpy(X, "X")
+    _check_kind(X)
     keep_dtype = isinstance(X, np.memmap) or is_bytes(X)
     dtype = None if keep_dtype else np.float32
     try:
         with np.errstate(over="ignore"):  # what float32 cannot hold is told by the error for infinity
             checked = validate_data(estimator, X, y, reset=reset, accept_sparse="csr", dtype=dtype, allow_nd=True)
-    except ValueError as error:
-        if "could not convert" not in str(error):
+    except (TypeError, ValueError, OverflowError) as error:
+        if not any(message in str(error) for message in _NO_NUMBERS):
             raise
-        raise ValueError(f"`X` must hold numbers: {error}. Encode text and categories first.") from error
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        told = str(error).rstrip(".")
+        raise kind(f"`X` must hold numbers: {told}. Encode text, categories and dates first.") from error
     checked_X, checked_y = checked if isinstance(checked, tuple) else (checked, None)
+    _check_item_shape(estimator, checked_X.shape[1:], reset)
     if isinstance(X, np.memmap):
         _check_float32_holds(X)
         checked_X = X
@@ -87,7 +114,7 @@ def as_network_input(x: Tensor, device: torch.device) -> Tensor:
     x = x.to(device, non_blocking=True)
     if x.dtype == torch.uint8 and x.ndim > 2:
         return x.float().div_(255)
-    return x.float() if x.is_floating_point() else x
+    return x.float() if x.is_floating_point() or x.dtype == torch.bool else x
 
 
 class Rows(Dataset[Any]):
@@ -142,6 +169,8 @@ class Rows(Dataset[Any]):
         shift: Tensor | None = None  # variances of differences from the first row: no cancellation
         total, first, second = 0.0, torch.zeros(()), torch.zeros(())
         for chunk, block in zip(chunks, self.batches(chunks), strict=True):
+            if block.is_complex():
+                raise ValueError("Complex data not supported: the mean and variance of `X` are those of real numbers.")
             values = as_network_input(block, cpu).to(torch.float64)
             shift = values[0].clone() if shift is None else shift
             values = values - shift
@@ -227,9 +256,10 @@ class SparseRows(Rows):
         return numbers
 
     def moments(self, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        weights = None if weight is None else weight.cpu().numpy().astype(self._matrix.dtype)
-        mean, variance = mean_variance_axis(self._matrix, axis=0, weights=weights)
-        return torch.from_numpy(mean).to(torch.float64), torch.from_numpy(variance).to(torch.float64)
+        matrix = self._matrix.astype(np.float64)  # float32 does not hold the squares of all that it holds
+        weights = None if weight is None else weight.cpu().numpy().astype(np.float64)
+        mean, variance = mean_variance_axis(matrix, axis=0, weights=weights)
+        return torch.from_numpy(mean), torch.from_numpy(variance).clamp_min_(0)  # of a constant, rounding is left
 
 
 class DatasetRows(Rows):
@@ -244,6 +274,7 @@ class DatasetRows(Rows):
         self._sampler = _ChunkSampler()
         params = dict(loader_params)
         params.setdefault("persistent_workers", bool(params.get("num_workers")))
+        params.setdefault("collate_fn", _collate)
         # its own generator: a DataLoader without one draws from torch's global state
         self.generator = torch.Generator().manual_seed(seed)
         self._loader: DataLoader[Any] = DataLoader(
@@ -259,7 +290,8 @@ class DatasetRows(Rows):
             batch = _only_input(batch)
             if not isinstance(batch, Tensor):
                 raise _not_inputs_alone(batch)
-            yield batch
+            _check_finite(batch)
+            yield batch.detach()
 
     def fingerprints(self) -> NDArray[np.uint64] | None:
         return None
@@ -288,20 +320,24 @@ def looks_channels_last(item_shape: tuple[int, ...]) -> bool:
 
 
 def is_bytes(X: Any) -> bool:
-    """Whether checked inputs are images of bytes, which are divided by 255."""
+    """Whether checked inputs are images of bytes, which are divided by 255; of a Dataset the first one tells."""
+    if isinstance(X, Dataset):
+        first = _only_input(X[0])
+        return getattr(first, "ndim", 0) > 1 and str(first.dtype) in ("uint8", "torch.uint8")
     return getattr(X, "dtype", None) == np.uint8 and X.ndim > 2
 
 
 def check_same_pixels(X: Any, of_bytes: bool) -> None:
     """Raise where images have another range than those of `fit`."""
-    if isinstance(X, np.ndarray) and X.ndim > 2 and (of_bytes or is_bytes(X)):
-        if not of_bytes:
-            raise ValueError("`X` must be as in `fit`, where it was not uint8; uint8 images are divided by 255.")
-        if not is_bytes(X) and (X.min() < 0 or X.max() > 1):
-            raise ValueError(
-                "`X` must be uint8 as in `fit`, or floats divided by 255, in [0, 1]; got values from "
-                f"{X.min():g} to {X.max():g}."
-            )
+    bytes_now = is_bytes(X)
+    if bytes_now and not of_bytes:
+        raise ValueError("`X` must be as in `fit`, where it was not uint8; uint8 images are divided by 255.")
+    of_floats = isinstance(X, np.ndarray) and not bytes_now
+    if of_bytes and of_floats and (X.min() < 0 or X.max() > 1):
+        raise ValueError(
+            "`X` must be uint8 as in `fit`, or floats divided by 255, in [0, 1]; got values from "
+            f"{X.min():g} to {X.max():g}."
+        )
 
 
 def _to_coo(rows: Any) -> Tensor:
@@ -311,44 +347,76 @@ def _to_coo(rows: Any) -> Tensor:
     return torch.sparse_coo_tensor(indices, values, coo.shape, check_invariants=False, is_coalesced=True)
 
 
-def _items_to_numpy(X: Any) -> Any:
-    """Turn a tensor, or a list of equal tensors or arrays, into one array."""
-    if isinstance(X, (list, tuple)) and len(X) and isinstance(X[0], (Tensor, np.ndarray)):
-        shapes = {tuple(np.shape(x)) for x in X}
+def items_to_numpy(data: Any, name: str) -> Any:
+    """Turn a tensor, or a list of equal tensors or arrays, into one array; leave all else as it is."""
+    if isinstance(data, (list, tuple)) and len(data) and isinstance(data[0], (Tensor, np.ndarray)):
+        items = [_tensor_to_numpy(item, name) for item in data]
+        shapes = {tuple(np.shape(item)) for item in items}
         if len(shapes) > 1:
             raise ValueError(
-                f"`X` is a list of tensors or arrays, which must have one shape; got {sorted(shapes)[:5]}."
+                f"`{name}` is a list of tensors or arrays, which must have one shape; got {sorted(shapes)[:5]}."
             )
-        return np.stack([_tensor_to_numpy(x) for x in X])
-    return _tensor_to_numpy(X)
+        return np.stack(items)
+    return _tensor_to_numpy(data, name)
 
 
-def _tensor_to_numpy(x: Any) -> Any:
+def _tensor_to_numpy(x: Any, name: str) -> Any:
     if not isinstance(x, Tensor):
         return x
-    x = x.detach().cpu()
-    return (x.float() if x.dtype == torch.bfloat16 else x).numpy()  # NumPy has no bfloat16
+    try:
+        x = x.detach().cpu().resolve_conj().resolve_neg()
+        # NumPy has neither bfloat16 nor the floats of 8 bits
+        return (x.float() if x.is_floating_point() and x.dtype not in _NUMPY_FLOATS else x).numpy()
+    except (RuntimeError, TypeError) as error:  # sparse, quantised, nested, without data
+        raise TypeError(f"`{name}` must be a dense tensor of numbers, got {x.dtype}, {x.layout}: {error}") from error
 
 
-def _labels_to_numpy(y: Any) -> Any:
-    """Give labels that scikit-learn keeps the dtype of: it would turn pandas' nullable integers into floats."""
-    y = _tensor_to_numpy(y)
-    values = y if isinstance(y, pd.Series) else np.asarray(y)
+def labels_to_numpy(y: Any) -> Any:
+    """Give labels that scikit-learn keeps the dtype of: it would turn pandas' nullable integers into floats.
+
+    Of categories it would do so with booleans.
+    """
+    y = items_to_numpy(y, "y")
+    try:
+        values = np.asarray(y)
+    except ValueError as error:
+        raise ValueError(f"`y` must have one label a row, shape (n_samples,): {error}") from error
     if values.ndim == 2 and values.shape[1] > 1:
         raise ValueError(
             f"`y` must have one label a row, shape (n_samples,), got {values.shape}. Pass y.argmax(axis=1) for "
             "one-hot labels."
         )
-    if values.ndim and (isinstance(values, pd.Series) or values.dtype == object):
-        missing = np.asarray(pd.isna(values))
-        if missing.any():
-            raise ValueError(
-                f"`y` must not hold missing labels, got {missing.sum()} of them, the first in row {missing.argmax()}. "
-                "Leave these rows out of the fit."
-            )
-    if isinstance(y, pd.Series) and hasattr(y.dtype, "numpy_dtype"):
-        return y.to_numpy(dtype=y.dtype.numpy_dtype)
+    if values.dtype.kind == "V":
+        raise TypeError(f"`y` must hold labels of one kind that can be sorted, got {values.dtype}. Make them strings.")
+    if values.dtype.kind == "T":  # scikit-learn does not know NumPy's newer strings
+        y = values = values.astype(object)
+    dtype: Any = y.dtypes.iloc[0] if isinstance(y, pd.DataFrame) and y.shape[1] == 1 else getattr(y, "dtype", None)
+    of_pandas = isinstance(dtype, pd.api.extensions.ExtensionDtype)
+    if values.ndim and (of_pandas or isinstance(y, pd.Series) or values.dtype.kind in "OmM"):
+        _check_each_label(values)
+    if of_pandas:
+        return y.to_numpy(dtype=dtype.numpy_dtype) if hasattr(dtype, "numpy_dtype") else values
+    if isinstance(dtype, np.dtype) and not dtype.isnative:  # pandas takes no other order of bytes
+        return values.astype(dtype.newbyteorder("="))
     return y
+
+
+def _check_each_label(values: Any) -> None:
+    try:
+        missing = np.asarray(pd.isna(values))
+    except ArithmeticError as error:
+        raise ValueError(f"`y` must not hold labels that cannot be compared, signalling NaN: {error}") from error
+    if missing.any():
+        raise ValueError(
+            f"`y` must not hold missing labels, got {missing.sum()} of them, the first in row {missing.argmax()}. "
+            "Leave these rows out of the fit."
+        )
+    if values.dtype == object:
+        several = np.fromiter(map(pd.api.types.is_list_like, np.ravel(values)), dtype=bool)
+        if several.any():
+            row = int(several.argmax())
+            kind = type(np.ravel(values)[row]).__name__
+            raise ValueError(f"`y` must have one label a row, shape (n_samples,), got a {kind} in row {row}.")
 
 
 def _check_labels(X: Any, y: Any) -> Any:
@@ -357,6 +425,50 @@ def _check_labels(X: Any, y: Any) -> Any:
         assert_all_finite(y, input_name="y")
     check_consistent_length(X, y)
     return y
+
+
+def _check_kind(X: Any) -> None:
+    """Raise for dates and durations, which NumPy turns into numbers of their unit, and for a file of no numbers."""
+    kinds = _kinds(X)
+    if isinstance(X, np.memmap) and X.dtype.kind not in "biufc":
+        raise TypeError(f"`X` must hold numbers, got a file of {X.dtype}. Turn them into numbers first.")
+    if kinds & {"m", "M"}:
+        raise TypeError("`X` must hold numbers, got dates or durations. Turn them into numbers first.")
+
+
+def _kinds(X: Any) -> set[str]:
+    """Give NumPy's letters for what X holds; of all but pandas' tables a look at the first row tells."""
+    if isinstance(X, (pd.DataFrame, pd.Series)):
+        return {dtype.kind for dtype in (X.to_frame() if isinstance(X, pd.Series) else X).dtypes}
+    if sp.issparse(X) or not (getattr(X, "shape", ()) or isinstance(X, (list, tuple))):
+        return set()
+    try:
+        return {np.asarray(X[:1]).dtype.kind}
+    except (TypeError, ValueError):  # scikit-learn's check tells
+        return set()
+
+
+def _check_item_shape(estimator: Any, item_shape: tuple[int, ...], reset: bool) -> None:
+    """Raise for rows without numbers, or of other dimensions than those of `fit`; images may be of another size."""
+    shape = ", ".join(map(str, ("n", *item_shape)))
+    if 0 in item_shape:
+        raise ValueError(f"Found array with 0 feature(s): `X` of shape ({shape}) holds no numbers.")
+    if reset:
+        estimator._item_ndim_ = len(item_shape)
+    elif len(item_shape) != estimator._item_ndim_:
+        raise ValueError(
+            f"`X` must have {estimator._item_ndim_ + 1} dimensions as in `fit`, the rows first; got shape ({shape})."
+        )
+
+
+def _check_finite(batch: Tensor) -> None:
+    """Raise as scikit-learn does for arrays; a Dataset can only be looked at as it is read."""
+    if not batch.is_floating_point():
+        return
+    numbers = batch.float()
+    if not numbers.sum().isfinite() and not numbers.isfinite().all():  # of the two, the sum takes less
+        what = "NaN" if numbers.isnan().any() else "infinity or a value too large for dtype('float32')"
+        raise ValueError(f"Input X contains {what}. The Dataset must give finite numbers.")
 
 
 def _check_float32_holds(array: np.memmap) -> None:
@@ -397,6 +509,7 @@ def _check_dataset(estimator: Any, dataset: Any, reset: bool) -> None:
     first = _only_input(dataset[0])
     if isinstance(first, (tuple, list, dict)):
         raise _not_inputs_alone(first)
+    _check_item_shape(estimator, tuple(np.shape(first)), reset)
     n_features = (*np.shape(first), 1)[0]
     if reset:
         estimator.n_features_in_ = n_features
@@ -412,6 +525,15 @@ def _check_dataset(estimator: Any, dataset: Any, reset: bool) -> None:
 def _only_input(item: Any) -> Any:
     """Unwrap tuples of one, which torch's TensorDataset gives."""
     return item[0] if isinstance(item, (tuple, list)) and len(item) == 1 else item
+
+
+def _collate(items: list[Any]) -> Any:
+    """Make a batch as torch does, with an error that names `X`."""
+    try:
+        return default_collate(items)
+    except (RuntimeError, TypeError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"`X` must be a Dataset of inputs alone, of one shape and all of numbers: {error}") from error
 
 
 def _not_inputs_alone(item: Any) -> TypeError:

@@ -71,8 +71,9 @@ class Standardize(nn.Module):
             within, between = variance.mean(pixels, keepdim=True), mean.var(pixels, keepdim=True, correction=0)
             mean, variance = mean.mean(pixels, keepdim=True), within + between
         scale = variance.sqrt()
-        # below float32's precision of the mean a feature is constant
-        constant = scale <= mean.abs() * torch.finfo(torch.float32).eps
+        # below float32's precision of the mean a feature is constant, and where its reciprocal would be infinite
+        float32 = torch.finfo(torch.float32)
+        constant = scale <= (mean.abs() * float32.eps).clamp_min(float32.tiny)
         self.mean.copy_(mean)
         self.inverse_scale.copy_(torch.where(constant, torch.ones_like(scale), scale).reciprocal())
 
@@ -81,6 +82,8 @@ class Standardize(nn.Module):
 
         A sparse COO batch (n, n_features) gives what the layers of `noisyfit.sparse_input` take.
         """
+        if x.is_complex():
+            raise ValueError("Complex data not supported: `X` must hold real numbers.")
         if x.is_sparse:
             return self._differences(x)  # type: ignore[return-value]
         return self._standardize(x, self.mean, self.inverse_scale)

@@ -13,12 +13,13 @@ from sklearn.utils.validation import _check_sample_weight, check_consistent_leng
 from torch import Tensor
 
 from ._parameters import loader_params, resolve_class_prior
-from .data import InputKind, Rows, as_rows, check_inputs
+from .data import InputKind, Rows, as_rows, check_inputs, items_to_numpy, labels_to_numpy
 from .devices import resolve_device
 from .folds import assign_folds
 
 __all__ = ["Problem", "check_problem", "encode_given"]
 
+_LARGEST_WEIGHT = 1e30  # the sum of all weights: float32 holds it times a loss
 _HELD_OUT = 10  # one in so many rows, where one network looks for the epoch to begin at
 
 
@@ -45,11 +46,11 @@ class Problem(NamedTuple):
 def check_problem(estimator: Any, X: Any, y: Any, sample_weight: Any, groups: Any, seed: int) -> Problem:
     """Check the data of a fit, and encode the labels; sets scikit-learn's attributes of X on the estimator."""
     device = resolve_device(estimator.device)
+    if isinstance(y, str):  # the name by which scikit-learn's checks leave out y is one, too
+        raise ValueError(f"`y` must have one label a row, shape (n_samples,), got {y!r}. Pass a list of labels.")
     X_checked, y_checked = check_inputs(estimator, X, y)
     classes, codes = _encode(y_checked)
-    weight = None
-    if sample_weight is not None:
-        weight = _check_sample_weight(sample_weight, X_checked, dtype=np.float32, ensure_non_negative=True)
+    weight = None if sample_weight is None else _check_weight(sample_weight, X_checked)
     _check_enough_classes(classes, codes, weight)
     prior = resolve_class_prior(estimator.class_prior, codes, len(classes), weight)
     loader = loader_params(estimator.net_params, "iterator_train")
@@ -81,7 +82,7 @@ def check_problem(estimator: Any, X: Any, y: Any, sample_weight: Any, groups: An
 
 def encode_given(y: Any, classes: NDArray[Any]) -> NDArray[np.int64]:
     """Give the class numbers of labels that must be among the classes of a fit."""
-    y = column_or_1d(y)
+    y = column_or_1d(labels_to_numpy(y))
     unknown = ~np.isin(y, classes)
     if unknown.any():
         raise ValueError(
@@ -116,10 +117,36 @@ def _equal_rows(rows: Rows, strata: NDArray[np.int64], n_folds: int) -> NDArray[
     return np.where(too_many & (sizes[units] > 1), len(rows) + numbers, units)
 
 
+def _check_weight(sample_weight: Any, X: Any) -> NDArray[np.float32]:
+    try:
+        weight = items_to_numpy(sample_weight, "sample_weight")
+        if np.asarray(weight).dtype.kind in "mMc":  # NumPy makes numbers of them
+            raise TypeError("they are dates, durations or complex")
+        with np.errstate(over="ignore"):  # told by the error for infinity
+            checked: NDArray[np.float32] = _check_sample_weight(weight, X, dtype=np.float32, ensure_non_negative=True)
+    except (TypeError, ValueError, OverflowError) as error:
+        if "sample_weight" in str(error) or "Sample weights" in str(error):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"`sample_weight` must be numbers of at least 0, one a row: {error}") from error
+    total = checked.sum(dtype=np.float64)
+    if total > _LARGEST_WEIGHT:
+        raise ValueError(
+            f"`sample_weight` must sum to at most {_LARGEST_WEIGHT:g}, got {total:g}. Divide it by its mean."
+        )
+    return np.require(checked, requirements="W")  # torch warns of what cannot be written to, as pandas' columns
+
+
 def _check_groups(groups: Any, codes: NDArray[np.int64]) -> NDArray[np.int64]:
-    groups = column_or_1d(groups)
+    try:
+        groups = column_or_1d(items_to_numpy(groups, "groups"))
+        numbers, distinct = pd.factorize(groups, use_na_sentinel=False)  # of any kinds, also mixed
+    except (TypeError, ValueError, ArithmeticError) as error:  # the last of signalling NaN
+        if "`groups`" in str(error):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"`groups` must be one group a row, shape (n_samples,), of hashable values: {error}") from error
     check_consistent_length(groups, codes)
-    numbers, distinct = pd.factorize(groups, use_na_sentinel=False)  # of any kinds, also mixed
     if len(distinct) < 2:
         raise ValueError(f"`groups` must hold at least 2 groups, got one only, {distinct.tolist()[0]!r}. Leave it out.")
     return numbers

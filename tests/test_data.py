@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
-from torch.utils.data import IterableDataset
+from torch.utils.data import IterableDataset, TensorDataset
 
 from noisyfit.data import as_network_input, as_rows
 
@@ -131,12 +131,18 @@ class LatePairs(Inputs):
         return (torch.zeros(6), 0) if i else torch.zeros(6)
 
 
+class LateShapes(Inputs):
+    def __getitem__(self, i):
+        return torch.zeros(6 if i < 9 else 7)
+
+
 @pytest.mark.parametrize(
     ("dataset", "error", "message"),
     [
         (lambda X: Pairs(X), TypeError, "Dataset of inputs alone.*got a tuple.*pass them as `y`"),
         (lambda X: Stream(), TypeError, "map-style Dataset.*got Stream"),
         (lambda X: Inputs(X[:0]), ValueError, "empty Dataset"),
+        (lambda X: LateShapes(X), ValueError, "`X` must be a Dataset of inputs alone, of one shape"),
     ],
 )
 def test_wrong_datasets(X, quick, dataset, error, message):
@@ -199,3 +205,76 @@ def test_fingerprints_of_images_and_of_both_zeros():
     assert len(set(fingerprints.tolist())) == 4
     zeros = as_rows(np.array([[0.0, 1.0], [-0.0, 1.0], [1.0, 0.0]], dtype=np.float32), CPU).fingerprints()
     assert zeros[0] == zeros[1] != zeros[2]
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.bfloat16, torch.float8_e4m3fn])
+def test_tensors_that_numpy_does_not_know(X, quick, dtype):
+    y, tensor = np.arange(10) % 2, (torch.from_numpy(X) > 0).to(dtype)
+    expected = quick().fit((X > 0).astype(np.float32), y)
+    for data in (tensor, list(tensor), TensorDataset(tensor)):
+        proba = (
+            quick().fit(data, torch.from_numpy(y).to(dtype), sample_weight=torch.ones(10).to(dtype)).predict_proba(data)
+        )
+        np.testing.assert_allclose(proba, expected.predict_proba(X > 0), atol=1e-6)
+
+
+def test_tensors_that_belong_to_a_graph_or_to_another(X, quick):
+    y = np.arange(10) % 2
+    expected = quick().fit(X, y).predict_proba(X)
+    with_gradient = torch.from_numpy(X).requires_grad_()
+    weight = torch.ones(10, requires_grad=True)
+    for data in (with_gradient, TensorDataset(with_gradient), torch._neg_view(torch.from_numpy(-X))):
+        np.testing.assert_allclose(quick().fit(data, y, weight).predict_proba(data), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-42, 1e-30, 1e25, 1e38])
+def test_sparse_and_dense_agree_on_numbers_of_any_size(X, scale):
+    X = (X / np.abs(X).max() * scale).astype(np.float32)
+    dense, sparse = (as_rows(data, CPU).moments() for data in (X, sp.csr_matrix(X)))
+    for one, other in zip(dense, sparse, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+LABELS = {
+    "pandas' array": (lambda y: pd.array(y, dtype="Int8"), np.int8),
+    "index": (lambda y: pd.Index(y, dtype="Int64"), np.int64),
+    "column": (lambda y: pd.DataFrame({"y": pd.array(y, dtype="UInt8")}), np.uint8),
+    "Boolean categories": (lambda y: pd.Series(y.astype(bool)).astype("category"), np.bool_),
+    "other order of bytes": (lambda y: y.astype(y.dtype.newbyteorder()), np.int64),
+    "NumPy's strings": (lambda y: y.astype(str).astype(np.dtypes.StringDType()), object),
+    "list of tensors": (lambda y: list(torch.from_numpy(y).bfloat16()), np.float32),
+}
+
+
+@pytest.mark.filterwarnings("ignore:A column-vector y was passed")
+@pytest.mark.parametrize("kind", LABELS)
+def test_labels_keep_their_kind(X, quick, kind):
+    make, dtype = LABELS[kind]
+    y = make(np.arange(10) % 2)
+    clf = quick().fit(X, y)
+    assert clf.classes_.dtype == clf.corrected_labels_.dtype == clf.predict(X).dtype == dtype
+    assert len(clf.label_report()) == len(clf.correct(X, y)[0]) == 10
+
+
+def test_weights_in_a_column_that_cannot_be_written_to(X, quick, monkeypatch):
+    monkeypatch.setattr(torch, "from_numpy", lambda array, convert=torch.from_numpy: convert(written_to(array)))
+    quick().fit(X, np.arange(10) % 2, sample_weight=pd.Series(np.ones(10, np.float32)))
+
+
+def written_to(array):
+    assert array.flags.writeable  # or torch warns, once a process
+    return array
+
+
+def test_images_of_bytes_may_lie_in_a_dataset_or_an_array(quick):
+    X = np.random.RandomState(0).randint(0, 256, (10, 1, 8, 8)).astype(np.uint8)
+    for fitted, predicted in [(X, Inputs(X)), (Inputs(X), X), (TensorDataset(torch.from_numpy(X)), X)]:
+        clf = quick(module_params={"width": 4}, max_epochs=1).fit(fitted, np.arange(10) % 2)
+        np.testing.assert_allclose(clf.predict_proba(predicted), clf.predict_proba(fitted), atol=1e-5)
+
+
+def test_the_variance_of_a_constant_sparse_column_is_not_below_zero():
+    random = np.random.RandomState(0)
+    for value in random.randn(200).astype(np.float32):
+        weight = torch.from_numpy(random.uniform(0.1, 2, 33)) * 1e20
+        assert as_rows(sp.csr_matrix(np.full((33, 1), value)), CPU).moments(weight)[1] >= 0

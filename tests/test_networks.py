@@ -164,3 +164,9 @@ def test_wrong_modules(module, params, error, message):
 def test_no_default_network_for_other_shapes(shape):
     with pytest.raises(ValueError, match=r"got \(n, .*\). Put channels first.* or pass your own"):
         network_factory(None, None, rows_of(np.zeros(shape, dtype=np.float32)), 3)
+
+
+def test_features_too_small_for_a_reciprocal_are_constant():
+    layer = Standardize((1,))
+    layer.set_moments(torch.tensor([0.0], dtype=torch.float64), torch.tensor([1e-84], dtype=torch.float64))
+    assert layer(torch.tensor([[0.0], [1e-42]])).isfinite().all()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 import torch
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 from torch import nn
 
 from noisyfit.exceptions import LabelCollapseWarning, TrainingDivergedError
+
+from inputs import Inputs
 
 
 class NeverTrained(Callback):
@@ -119,6 +124,22 @@ INPUTS = {
         lambda: {"X": np.full((90, 5), "a", dtype=object)},
         "`X` must hold numbers: could not convert string to float: 'a'. Encode",
     ),
+    "integers beyond floats": (lambda: {"X": [[10**400] * 5] * 90}, "`X` must hold numbers: int too large"),
+    "signalling NaN": (lambda: {"X": [[Decimal("sNaN")] * 5] * 90}, "`X` must hold numbers: cannot convert signaling"),
+    "labels of signalling NaN": (lambda: {"y": [Decimal("sNaN"), Decimal(1)] * 45}, "`y` must not hold labels that"),
+    "ragged": (lambda: {"X": [[1.0] * 5] * 89 + [[1.0]]}, "`X` must hold numbers: setting an array element"),
+    "sparse, three dimensions": (
+        lambda: {"X": sp.coo_array(np.ones((90, 2, 2)))},
+        "`X` must hold numbers: Cannot convert. CSR must be 1D or 2D",
+    ),
+    "complex Dataset": (lambda: {"X": Inputs(broken(1j, np.complex64))}, "Complex data not supported"),
+    "NaN in a Dataset": (lambda: {"X": Inputs(broken(np.nan))}, "Input X contains NaN. The Dataset must give finite"),
+    "too large in a Dataset": (
+        lambda: {"X": Inputs(broken(1e300, np.float64))},
+        "Input X contains infinity or a value too large",
+    ),
+    "no pixels": (lambda: {"X": np.empty((90, 3, 0, 8))}, r"0 feature\(s\): `X` of shape \(n, 3, 0, 8\)"),
+    "no columns in a Dataset": (lambda: {"X": Inputs(np.empty((90, 0)))}, r"0 feature\(s\): `X` of shape \(n, 0\)"),
     "empty": (lambda: {"X": np.empty((0, 5)), "y": []}, r"0 sample\(s\)"),
     "no columns": (lambda: {"X": np.empty((90, 0))}, r"0 feature\(s\)"),
     "one dimension": (lambda: {"X": np.zeros(90)}, "Expected 2D array, got 1D array"),
@@ -132,6 +153,26 @@ INPUTS = {
     ),
     "NaN weight": (lambda: {"sample_weight": np.r_[np.nan, np.ones(89)]}, "sample_weight contains NaN"),
     "negative weight": (lambda: {"sample_weight": np.r_[-1, np.ones(89)]}, "Negative values"),
+    "weights beyond float32's sums": (
+        lambda: {"sample_weight": np.full(90, 3e38)},
+        r"`sample_weight` must sum to at most 1e\+30, got 2.7e\+40. Divide it by its mean",
+    ),
+    "weights beyond float32": (lambda: {"sample_weight": np.full(90, 1e300)}, "sample_weight contains infinity"),
+    "text as weights": (
+        lambda: {"sample_weight": "balanced"},
+        "`sample_weight` must be numbers of at least 0, one a row: could not convert",
+    ),
+    "weights of signalling NaN": (
+        lambda: {"sample_weight": [Decimal("sNaN")] * 90},
+        "`sample_weight` must be numbers of at least 0, one a row: cannot convert",
+    ),
+    "text as y": (lambda: {"y": "spam"}, "`y` must have one label a row, .*got 'spam'. Pass a list"),
+    "the word by which checks leave out y": (lambda: {"y": "no_validation"}, "`y` must have one label a row"),
+    "ragged y": (lambda: {"y": [[0], *[[0, 1]] * 89]}, "`y` must have one label a row, .*setting an array element"),
+    "arrays as labels": (
+        lambda: {"y": pd.Series([np.arange(2), np.arange(3)] * 45)},
+        "`y` must have one label a row, .*got a ndarray in row 0",
+    ),
     "no weight": (
         lambda: {"sample_weight": np.zeros(90)},
         "at least one non-zero|at least 2 classes with a `sample_weight` above 0, got no class",
@@ -152,6 +193,39 @@ def test_inputs(fails, kind):
     fails(ValueError, message, **make())
 
 
+TYPES = {
+    "dates": (lambda: {"X": np.ones((90, 5), "M8[D]")}, "`X` must hold numbers, got dates or durations. Turn"),
+    "durations": (lambda: {"X": np.ones((90, 5), "m8[s]")}, "`X` must hold numbers, got dates or durations. Turn"),
+    "dates in a list": (lambda: {"X": [[np.datetime64(0, "D")]] * 90}, "`X` must hold numbers, got dates"),
+    "a column of dates": (
+        lambda: {"X": pd.DataFrame({"a": np.arange(90.0), "b": pd.Timestamp("2020")})},
+        "`X` must hold numbers, got dates",
+    ),
+    "zoned dates": (
+        lambda: {"X": pd.DataFrame({"a": pd.to_datetime(np.zeros(90), utc=True)})},
+        "`X` must hold numbers, got dates",
+    ),
+    "objects": (lambda: {"X": np.full((90, 5), {}, object)}, "`X` must hold numbers: float.* 'dict'. Encode"),
+    "pandas' NA": (lambda: {"X": np.full((90, 5), pd.NA, object)}, "`X` must hold numbers: float.* 'NAType'. Encode"),
+    "fields": (lambda: {"X": np.zeros((90, 5), "f4,f4")}, "`X` must hold numbers: Cannot cast"),
+    "sparse tensor": (lambda: {"X": torch.eye(90).to_sparse()}, "`X` must be a dense tensor of numbers, got .*sparse"),
+    "tensor without data": (lambda: {"X": torch.empty(90, 5, device="meta")}, "`X` must be a dense tensor"),
+    "sparse labels": (lambda: {"y": torch.arange(90).to_sparse()}, "`y` must be a dense tensor"),
+    "labels without a kind": (lambda: {"y": np.arange(90).astype("V8")}, r"`y` must hold labels.*got \|V8. Make them"),
+    "durations as weights": (
+        lambda: {"sample_weight": np.ones(90, "m8[s]")},
+        "`sample_weight` must be numbers .*: they are dates, durations",
+    ),
+    "a complex weight": (lambda: {"sample_weight": 1j}, "`sample_weight` must be numbers .* or complex"),
+}
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_types_of_inputs(fails, kind):
+    make, message = TYPES[kind]
+    fails(TypeError, message, **make())
+
+
 def test_one_class_left_by_the_weights(fails, blobs):
     weight = (blobs[1] == 2).astype(float)
     fails(
@@ -166,11 +240,31 @@ def test_memmaps_are_checked_too(fails, tmp_path, value, message):
     fails(ValueError, message, X=np.memmap(tmp_path / "X", dtype=np.float64, mode="r", shape=X.shape))
 
 
+def test_mapped_text(fails, tmp_path):
+    X = np.full((90, 5), b"1")
+    X.tofile(tmp_path / "X")
+    X = np.memmap(tmp_path / "X", dtype=X.dtype, mode="r", shape=X.shape)
+    fails(TypeError, "`X` must hold numbers, got a file of |S1. Turn", X=X)
+
+
 @pytest.mark.parametrize("missing", [None, np.nan, pd.NA])
 def test_missing_labels(fails, missing):
     y = np.array(["ham", "spam"] * 45, dtype=object)
     y[3] = missing
     fails(ValueError, "`y` must not hold missing labels, got 1 of them, the first in row 3", y=y)
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.array(["2020", "NaT", "2021"] * 30, dtype="M8[D]"),
+        pd.array([1, None, 2] * 30, dtype="Int64"),
+        np.array(["ham", None, "spam"] * 30, dtype=np.dtypes.StringDType(na_object=None)),
+    ],
+    ids=str,
+)
+def test_missing_labels_of_other_kinds(fails, y):
+    fails(ValueError, "`y` must not hold missing labels, got 30 of them, the first in row 1", y=y)
 
 
 def test_labels_of_mixed_kinds(fails):
@@ -210,8 +304,10 @@ def test_images_in_another_range_than_in_fit(quick):
     with pytest.raises(ValueError, match="`X` must be uint8 as in `fit`, or floats divided by 255"):
         clf.predict(X.astype(np.float32))
     np.testing.assert_allclose(clf.predict_proba(X / np.float32(255)), clf.predict_proba(X), atol=1e-5)
-    with pytest.raises(ValueError, match="where it was not uint8"):
-        quick(**params).fit(X.astype(np.float32), y).predict(X)
+    on_floats = quick(**params).fit(X.astype(np.float32), y)
+    for images in (X, Inputs(X)):
+        with pytest.raises(ValueError, match="where it was not uint8"):
+            on_floats.predict(images)
 
 
 def test_a_prior_without_any_weighted_class(fails, blobs):
@@ -259,12 +355,30 @@ def test_predicting_other_features(blobs, quick, columns):
     [
         (["a"] * 90, "`groups` must hold at least 2 groups, got one only, 'a'"),
         (range(89), "inconsistent numbers of samples"),
-        (np.zeros((90, 2)), "should be a 1d array"),
+        (np.zeros((90, 2)), "`groups` must be one group a row, .*should be a 1d array"),
+        (pd.Series([[1], [2]] * 45), "`groups` must be one group a row, .*of hashable values: unhashable"),
+        ([Decimal("sNaN"), Decimal(1)] * 45, "`groups` must be one group a row, .*of hashable values"),
+        (np.arange(90) + 1j, "`groups` must be one group a row, .*Complex data"),
+        (torch.arange(90).to_sparse(), "`groups` must be a dense tensor"),
     ],
 )
 def test_groups(blobs, quick, groups, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         quick(cross_fit=3).fit(blobs[0], blobs[1], groups=groups)
+
+
+@pytest.mark.parametrize("container", [np.asarray, Inputs])
+def test_predicting_other_dimensions(blobs, quick, container):
+    clf = quick().fit(blobs[0], blobs[1])
+    with pytest.raises(ValueError, match=r"`X` must have 2 dimensions as in `fit`, .*got shape \(n, 5, 4\)"):
+        clf.predict(container(np.zeros((3, 5, 4), np.float32)))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1j])
+def test_predicting_a_bad_dataset(blobs, quick, value):
+    clf = quick().fit(blobs[0], blobs[1])
+    with pytest.raises(ValueError, match="Input X contains|Complex data not supported"):
+        clf.predict(Inputs(broken(value, np.float32 if np.isreal(value) else np.complex64)))
 
 
 def test_labels_to_correct_must_be_known(blobs, quick):
@@ -273,3 +387,7 @@ def test_labels_to_correct_must_be_known(blobs, quick):
         clf.correct(blobs[0][:3], [0, 1, 7])
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         clf.correct(blobs[0][:3], [0, 1])
+    with pytest.raises(ValueError, match="`y` must not hold missing labels"):
+        clf.correct(blobs[0][:3], pd.Series([0, None, 1], dtype="Int64"))
+    with pytest.raises(TypeError, match="`y` must hold labels of one kind"):
+        clf.correct(blobs[0][:3], np.arange(3).astype("V8"))
