@@ -453,12 +453,9 @@ def _check_item_shape(estimator: Any, item_shape: tuple[int, ...], reset: bool) 
     shape = ", ".join(map(str, ("n", *item_shape)))
     if 0 in item_shape:
         raise ValueError(f"Found array with 0 feature(s): `X` of shape ({shape}) holds no numbers.")
-    if reset:
-        estimator._item_ndim_ = len(item_shape)
-    elif len(item_shape) != estimator._item_ndim_:
-        raise ValueError(
-            f"`X` must have {estimator._item_ndim_ + 1} dimensions as in `fit`, the rows first; got shape ({shape})."
-        )
+    n_dimensions = len(item_shape if reset else estimator._input_kind_.shape) + 1
+    if len(item_shape) + 1 != n_dimensions:
+        raise ValueError(f"`X` must have {n_dimensions} dimensions as in `fit`, the rows first; got shape ({shape}).")
 
 
 def _check_finite(batch: Tensor) -> None:
