@@ -334,7 +334,7 @@ def fitted_or_refused(clf, *args, **kwargs):
 # ---- the tests
 
 
-@cases(0.4)
+@cases(0.416)
 @given(data=st.data())
 def test_well_formed_tables_are_fitted(data):
     case, params = data.draw(problems()), data.draw(settings_of_fit())
