@@ -74,7 +74,7 @@ def test_bytes_a_row_and_class(window, most):
     assert sum(tensor.nbytes for tensor in held if tensor is not None) == most * N * N_CLASSES
     assert bytes_of_outputs(N, N_CLASSES, window) == (most - 4) * N * N_CLASSES
     store.forget_outputs()
-    assert not hasattr(store, "_memory")
+    assert store._memory is None
 
 
 def test_means_are_those_of_the_outputs():
