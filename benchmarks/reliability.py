@@ -50,56 +50,63 @@ def digits():
 
 
 def kills(n: int) -> dict:
-    """Kill fits at random moments until there were n kills; each fit that ends must have the same bits."""
+    """Kill n fits, each at a random moment, and call each again: the results must have the same bits."""
     torch.set_num_threads(1)  # as the forked processes have: the number of threads is part of the bits
     X, y = digits()
     make = functools.partial(
         JointOptimizationClassifier, max_epochs=EPOCHS, retrain_epochs=5, batch_size=BATCH, optimizer=CountsSteps
     )
+    start = time.perf_counter()
     expected = make(random_state=0).fit(X, y)
+    seconds = time.perf_counter() - start
     steps_an_epoch = -(-len(X) // BATCH)
     needed = (EPOCHS + 5) * steps_an_epoch
-    rng, killed, finished, most_repeated, steps_after = random.Random(0), 0, 0, 0.0, []
-    fork = multiprocessing.get_context("fork")
-    while killed < n:
+    rng, repeated, steps_after = random.Random(0), [], []
+    while len(repeated) < n:
         with tempfile.TemporaryDirectory() as folder:
-            log, kills_here, fit = Path(folder, "steps"), 0, make(random_state=0, checkpoint=Path(folder, "states")).fit
+            log, make_here = (
+                Path(folder, "steps"),
+                functools.partial(make, random_state=0, checkpoint=f"{folder}/states"),
+            )
             log.touch()
-            while True:
-                before = log.stat().st_size
-                process = fork.Process(target=_fit_and_log, args=(fit, X, y, log))
-                process.start()
-                process.join(rng.uniform(0.02, 1.5))
-                if process.is_alive() and killed < n:
-                    os.kill(process.pid, signal.SIGKILL)
-                    process.join()
-                    killed, kills_here = killed + 1, kills_here + 1
-                    continue
-                process.join()
-                break
-            assert process.exitcode == 0
-            clf = make(random_state=0, checkpoint=Path(folder, "states")).fit(X, y)  # the result that is there
-            repeated = log.stat().st_size - needed
+            if not _killed(make_here().fit, X, y, log, after=rng.uniform(0, seconds)):
+                continue  # it was faster than its killer
+            before = log.stat().st_size
+            clf = _logged(make_here().fit, X, y, log)
             steps_after.append(log.stat().st_size - before)
-            assert 0 <= repeated <= kills_here * steps_an_epoch, (repeated, kills_here)
-            most_repeated = max(most_repeated, repeated / max(1, kills_here) / steps_an_epoch)
+            repeated.append((log.stat().st_size - needed) / steps_an_epoch)
+            assert 0 <= repeated[-1] <= 1, repeated
             for name in ("soft_labels_", "corrected_labels_", "transition_matrix_"):
                 np.testing.assert_array_equal(getattr(clf, name), getattr(expected, name))
             np.testing.assert_array_equal(clf.predict_proba(X), expected.predict_proba(X))
-            finished += 1
-        print(f"{killed} kills, {finished} fits with the same bits", flush=True)
+        print(f"{len(repeated)} kills, as many fits with the same bits", flush=True)
     return {
-        "kills": killed,
-        "fits_with_the_same_bits": finished,
-        "most_repeated_epochs_a_kill": round(most_repeated, 3),
+        "kills": n,
+        "fits_with_the_same_bits": len(repeated),
+        "most_repeated_epochs_a_kill": round(max(repeated), 3),
         "steps_of_a_whole_fit": needed,
-        "mean_steps_after_the_last_kill": float(np.mean(steps_after)),
+        "steps_after_the_kill": {
+            "least": min(steps_after),
+            "mean": float(np.mean(steps_after)),
+            "most": max(steps_after),
+        },
     }
 
 
-def _fit_and_log(fit, X, y, path) -> None:
-    with path.open("ab", buffering=0) as CountsSteps.log:
-        fit(X, y)
+def _killed(fit, X, y, log: Path, after: float) -> bool:
+    """Fit in a process that is killed after some seconds, unless it ends before."""
+    process = multiprocessing.get_context("fork").Process(target=_logged, args=(fit, X, y, log))
+    process.start()
+    process.join(after)
+    process.kill()
+    process.join()
+    return process.exitcode == -signal.SIGKILL
+
+
+def _logged(fit, X, y, log: Path):
+    """Fit, with a byte in log for each step."""
+    with log.open("ab", buffering=0) as CountsSteps.log:
+        return fit(X, y)
 
 
 def soak(n: int) -> dict:

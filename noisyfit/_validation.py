@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import math
 import numbers
 from types import ModuleType
@@ -73,10 +74,12 @@ def as_random_state(random_state: Any) -> np.random.RandomState:
 
 def import_extra(module: str, extra: str) -> ModuleType:
     """Import an optional dependency, or say which extra installs it."""
+    package = module.partition(".")[0]
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        package = module.partition(".")[0]
+        if importlib.util.find_spec(package) is not None:
+            raise  # it is there, and something that it needs is not: its own message says what
         raise ImportError(f"This needs {package}. Install it with: pip install 'noisyfit[{extra}]'") from error
 
 

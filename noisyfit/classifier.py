@@ -1,12 +1,12 @@
-"""The estimator: the only place that knows network, labels and noise matrix, and tells their story."""
+"""The estimator: what users see of a fit, and what they may ask of it afterwards."""
 
 from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,49 +15,30 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
-from torch import Tensor, nn
 
-from ._parameters import check_parameters, loader_params, resolve_batch_size
+from ._parameters import check_parameters, loader_params
 from ._validation import as_random_state
-from .augmentation import as_augmentation
-from .begin import BeginRule
 from .callbacks import CallbackSupportMixin, with_callbacks
 from .checkpoint import NoCheckpoint, open_checkpoint
-from .correction import Evidence, conclude, evidence_weight, keep_within_margin, look_first
+from .correction import keep_within_margin
 from .data import as_rows, check_inputs, check_same_pixels
-from .devices import resolve_device, use_bfloat16
-from .ensembles import combine_networks
+from .devices import resolve_device
 from .exceptions import CorrectionRefusedWarning, LabelCollapseWarning
 from .fingerprint import fingerprint
 from .forked import usable_threads
-from .labels import LabelStore, bytes_of_outputs, label_rule
+from .joint_optimisation import JointOptimization
 from .model_file import describe_fit, load_model, restore_fit, save_model
-from .networks import network_factory
 from .noise import NoiseMatrix
 from .paper import paper_params
 from .problem import Problem, check_problem, encode_given
 from .progress import EpochLog
 from .ranks import Ranks, find_ranks
-from .report import TrainingLabels, build_label_report, build_summary
-from .resume import Blocks, SavedTraining, restore_labels
-from .storage import choose_place
-from .training import JointNet, Stage, Trainer, build_net, isolated_rng, keep_for_prediction
+from .report import build_label_report, build_summary
+from .training import isolated_rng
 
 __all__ = ["JointOptimizationClassifier"]
 
 _CALLER_OF_FIT = 4  # as a stacklevel: past _warn_of_trouble, fit and scikit-learn's decorator
-
-
-class _Run(NamedTuple):
-    """What one fit works with."""
-
-    problem: Problem
-    make_network: Callable[[], nn.Module]
-    generator: torch.Generator
-    log: EpochLog
-    margin: float
-    checkpoint: NoCheckpoint
-    ranks: Ranks
 
 
 class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator):
@@ -159,7 +140,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
     checkpoint : str, path-like or None, default=None
         Running. A folder in which the fit keeps its state, so that a fit with the same data and parameters goes on
         where one was cut, to the same bits on a CPU; where one has finished, its result is taken. Each fit has a folder
-        of its own in it, so that searches can share one. See the user guide.
+        of its own in it, so that searches can share one. See "Nothing lost" in the user guide.
     checkpoint_every : int, default=1
         Running. The state is written after every so many epochs, at least 1.
     random_state : int, RandomState instance or None, default=None
@@ -366,104 +347,14 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
                     isolated_rng(seed, problem.device) as generator,
                     EpochLog(context, told, n_epochs, self.verbose if ranks.is_first else 0) as log,
                 ):
-                    run = _Run(problem, self._network_factory(problem), generator, log, self.margin, checkpoint, ranks)
-                    self.__dict__.update(_fitted_attributes(run, self._train(run)))
+                    optimisation = JointOptimization(self, problem, generator, log, checkpoint, ranks)
+                    self.__dict__.update(optimisation.run())
                 checkpoint.finish(partial(describe_fit, self))
             else:
                 restore_fit(self, finished)
             _warn_of_trouble(self)
             context.call_on_fit_task_end(**told, reconstruction_attributes=dict)
         return self
-
-    def _train(self, run: _Run) -> Blocks:
-        """Run both steps, or what is left of them, and give the blocks with a network for prediction."""
-        blocks = self._new_blocks(run)
-        retraining = run.checkpoint.load(step=2)
-        if retraining is None:
-            self._optimise(run, blocks)
-            self._conclude(run, blocks)
-        else:
-            restore_labels(blocks, run.problem, run.log, retraining["parts"])
-        if self.retrain_epochs and not run.log.stopped:
-            self._retrain(run, blocks)
-        keep_for_prediction(blocks.net)
-        return blocks
-
-    def _optimise(self, run: _Run, blocks: Blocks) -> None:
-        """Step 1: network, labels and noise matrix in turn."""
-        labels, noise = blocks.labels, blocks.noise
-        stage = Stage(
-            name="joint optimisation",
-            lr_parameter="lr",
-            alpha=self.alpha,
-            beta=self.beta,
-            class_prior=run.problem.class_prior,
-            max_grad_norm=self.max_grad_norm,
-            schedule=self.lr_schedule,
-            max_epochs=self.max_epochs,
-            prior_momentum=self.prior_momentum,
-        )
-        problem = run.problem
-        trainer = _trainer(run, blocks, stage, problem.folds)
-        begin = BeginRule(self.begin, self.max_epochs)
-        if problem.held_out is not None:
-            trainer.leave_out(problem.held_out)
-        saved = _saved_training(run, 1, blocks, trainer, begin)
-        with trainer.session():
-            for epoch in _epochs_left(saved, self.max_epochs):
-                run.log.open_epoch()
-                # outputs that are older than the window would never be averaged
-                record = self.window < 1 or epoch > begin.earliest - self.window
-                losses = trainer.run_epoch(epoch, record)
-                if record:
-                    labels.close_epoch()
-                if begin.after(epoch, trainer.unseen_agreement):
-                    outputs = labels.average_outputs()
-                    if not noise.stepped:
-                        trainer.train_on_all()  # the rows held out until now join in
-                        if self._weighs_unseen(problem):
-                            blocks.first = look_first(outputs, labels.given, noise.sample_weight, run.generator)
-                    labels.step(self._weigh_evidence(problem, outputs, noise))
-                    noise.step(labels.soft_labels)
-                    self._update_prior(run.problem.class_prior, noise)
-                _close_epoch(run, blocks, losses, step=1, epoch=epoch)
-                saved.after_epoch(epoch)
-
-    def _conclude(self, run: _Run, blocks: Blocks) -> None:
-        """Weigh the evidence once more where outputs can be calibrated: those of networks that had not seen it."""
-        if blocks.first is None:
-            blocks.evidence = Evidence(evidence_weight(self.gamma, run.problem.folds, blocks.noise))
-        else:
-            blocks.evidence = conclude(blocks.labels, blocks.noise, blocks.first, run.generator)
-
-    def _weighs_unseen(self, problem: Problem) -> bool:
-        """Whether given labels are evidence beside outputs that have not seen them."""
-        return self.gamma != 0 and problem.folds is not None
-
-    def _retrain(self, run: _Run, blocks: Blocks) -> None:
-        """Step 2: a network initialised anew learns the final labels, by L_c alone and at a decaying rate."""
-        lr_parameter = "lr" if self.retrain_lr is None else "retrain_lr"
-        stage = Stage(
-            name="retraining",
-            lr_parameter=lr_parameter,
-            alpha=0.0,
-            beta=0.0,
-            class_prior=run.problem.class_prior,
-            max_grad_norm=self.max_grad_norm,
-            schedule="steps",
-            max_epochs=self.retrain_epochs,
-        )
-        blocks.labels.forget_outputs()
-        blocks.net = self._build_net(run, getattr(self, lr_parameter), n_networks=1)
-        blocks.evidence = blocks.evidence._replace(temperature=1.0)  # that of another network is not known
-        trainer = _trainer(run, blocks, stage)
-        saved = _saved_training(run, 2, blocks, trainer, BeginRule(1, 1))
-        with trainer.session():
-            for epoch in _epochs_left(saved, self.retrain_epochs):
-                run.log.open_epoch()
-                losses = trainer.run_epoch(epoch, record=False)
-                _close_epoch(run, blocks, losses, step=2, epoch=epoch)
-                saved.after_epoch(epoch)
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
         """Give the network's class probabilities.
@@ -763,17 +654,6 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         tags.input_tags.three_d_array = True
         return tags
 
-    def _weigh_evidence(self, problem: Problem, outputs: Tensor, noise: NoiseMatrix) -> Tensor:
-        """Turn averaged outputs into labels (eq. 7), weighed by the given ones where `gamma` says so."""
-        if not noise.stepped:  # the T of labels as given is the identity, which would keep them all
-            noise.step(outputs)
-        weight = evidence_weight(self.gamma, problem.folds, noise)
-        return noise.posterior_(outputs, weight) if weight else outputs
-
-    def _update_prior(self, class_prior: Tensor, noise: NoiseMatrix) -> None:
-        if isinstance(self.class_prior, str) and self.class_prior == "estimated":
-            class_prior.copy_(noise.true_class_shares())  # the tensor that the objective holds
-
     def _open_checkpoint(self, problem: Problem, seed: int, groups: Any, ranks: Ranks) -> NoCheckpoint:
         if self.checkpoint is None:
             return NoCheckpoint()
@@ -781,104 +661,6 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         name = fingerprint(self.get_params(deep=False), known_seed, problem, groups)
         ranks.wait()  # for all to have written and read what is there from a fit before
         return open_checkpoint(self.checkpoint, self.checkpoint_every, name, writes=ranks.is_first)
-
-    def _new_blocks(self, run: _Run) -> Blocks:
-        problem, n_classes = run.problem, len(run.problem.classes)
-        window = min(self.window, self.max_epochs)
-        place = choose_place(self.label_store, bytes_of_outputs(len(problem.codes), n_classes, window), problem.device)
-        given = torch.from_numpy(problem.codes).to(problem.device if place == "device" else "cpu")
-        labels = LabelStore(
-            given,
-            n_classes,
-            window,
-            label_rule(self.label_update, self.n_relabel),
-            soft=self.label_update == "soft",
-            in_file=place == "file",
-        )
-        noise = NoiseMatrix(given, n_classes, problem.sample_weight)
-        return Blocks(self._build_net(run, self.lr, problem.n_networks), labels, noise)
-
-    def _network_factory(self, problem: Problem) -> Callable[[], nn.Module]:
-        n_classes = len(problem.classes)
-        return network_factory(self.module, self.module_params, problem.rows, n_classes, problem.sample_weight)
-
-    def _build_net(self, run: _Run, lr: float, n_networks: int) -> JointNet:
-        rows, device = run.problem.rows, run.problem.device
-        net = build_net(
-            combine_networks(run.make_network, n_networks, self.optimizer),
-            device=device,
-            bfloat16=use_bfloat16(self.precision, device, rows.item_shape),
-            augment=as_augmentation(self.augment, rows.item_shape),
-            sparse=rows.sparse,
-            optimizer=self.optimizer,
-            optimizer_params=self.optimizer_params or {},
-            lr=lr,
-            batch_size=resolve_batch_size(self.batch_size, len(rows)),
-            net_params=self.net_params or {},
-        )
-        run.ranks.share_weights(net.module_)
-        run.ranks.draw_apart()
-        return net
-
-
-def _trainer(run: _Run, blocks: Blocks, stage: Stage, folds: Tensor | None = None) -> Trainer:
-    problem = run.problem
-    return Trainer(
-        blocks.net, problem.rows, blocks.labels, stage, run.generator, problem.sample_weight, folds, run.ranks
-    )
-
-
-def _saved_training(run: _Run, step: int, blocks: Blocks, trainer: Trainer, begin: BeginRule) -> SavedTraining:
-    return SavedTraining(run.checkpoint, step, blocks, trainer, begin, run.log, run.generator, run.problem)
-
-
-def _epochs_left(saved: SavedTraining, n_epochs: int) -> Iterator[int]:
-    """Count the epochs that are not done yet, until a callback asks to stop."""
-    for epoch in range(saved.resume() + 1, n_epochs + 1):
-        if saved.log.stopped:
-            break
-        yield epoch
-
-
-def _close_epoch(run: _Run, blocks: Blocks, losses: Tensor, *, step: int, epoch: int) -> None:
-    """Log an epoch, and let callbacks see the fit as of now."""
-    labels = blocks.labels
-    stepped = step == 1 and len(labels.changes) > 0
-    run.log.close_epoch(
-        losses,
-        step=step,
-        epoch=epoch,
-        L_o=blocks.noise.evidence_loss(),
-        changed=len(labels.changes[-1][0]) / len(labels.codes) if stepped else 0.0,
-        corrected=labels.share_corrected(),
-        attributes=partial(_fitted_attributes, run, blocks, copy=True),
-    )
-
-
-def _fitted_attributes(run: _Run, blocks: Blocks, copy: bool = False) -> dict[str, Any]:
-    """Give what a fit publishes, as of now; `copy` while the labels will still change."""
-    problem, labels, evidence = run.problem, blocks.labels, blocks.evidence
-    soft_labels = labels.soft_labels.cpu().numpy()
-    soft_labels = soft_labels.copy() if copy else soft_labels
-    codes = keep_within_margin(soft_labels, labels.codes.cpu().numpy(), problem.codes, run.margin)
-    codes = problem.codes if evidence.refused else codes
-    history = run.log.history
-    changes = [(rows.cpu().numpy(), new.cpu().numpy()) for rows, new in labels.changes]
-    return {
-        "classes_": problem.classes,
-        "class_prior_": problem.class_prior.cpu().numpy().astype(np.float64),
-        "corrected_labels_": problem.classes[codes],
-        "correction_refused_": evidence.refused,
-        "history_": history,
-        "n_iter_": int((history["step"] == 1).sum()),
-        "net_": blocks.net,
-        "noise_rate_": float(1 - soft_labels[np.arange(len(codes)), problem.codes].mean(dtype=np.float64)),
-        "soft_labels_": soft_labels,
-        "transition_matrix_": blocks.noise.matrix.numpy(),
-        "_evidence_": evidence,
-        "_input_kind_": problem.input_kind,
-        "_training_labels_": TrainingLabels(problem.codes, codes, problem.row_index, changes),
-    }
 
 
 def _warn_of_trouble(clf: JointOptimizationClassifier) -> None:

@@ -53,9 +53,6 @@ def load_model(kind: type, path: Any, module: Any, overrides: dict[str, Any]) ->
     given = overrides if module is None else {"module": module, **overrides}
     try:
         clf = kind(**_params_from(state["params"], given, kind))
-    except (KeyError, AttributeError, IndexError, TypeError, RuntimeError) as error:
-        raise _inconsistent(path, error) from error
-    try:
         restore_fit(clf, state["fit"])
     except (KeyError, TypeError, AttributeError, IndexError, OverflowError, RuntimeError) as error:
         raise _inconsistent(path, error) from error

@@ -417,9 +417,8 @@ class NoiseMatrix:
         return torch.bincount(self._given.cpu(), weights=weight, minlength=n_classes).to(torch.float64).diag()
 
     def _fit_to(self, counts: Tensor) -> None:
-        self._counts = (
-            counts.contiguous()
-        )  # the last bits of sums depend on the layout, which a checkpoint does not keep
+        # the last bits of sums depend on the layout, which a checkpoint does not keep
+        self._counts = counts.contiguous()
         smoothed = self._counts + self._prior_counts
         self.matrix = smoothed / smoothed.sum(dim=1, keepdim=True)
 

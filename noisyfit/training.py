@@ -544,14 +544,19 @@ def batch_sizes(n_rows: int, batch_size: int, fewest: int = 2) -> list[int]:
 _RNG_LOCK = threading.RLock()
 
 
-def _renew_lock() -> None:
-    """Forget who held the lock: a forked process has one thread, and waits for nobody."""
-    global _RNG_LOCK
-    _RNG_LOCK = threading.RLock()
+_LOCK_OF_A_THREAD_LEFT_BEHIND = threading.Event()
+
+
+def _note_lock() -> None:
+    """Note, in a forked process, that a thread held the lock which is not here to give it back."""
+    if _RNG_LOCK.acquire(blocking=False):
+        _RNG_LOCK.release()
+    else:
+        _LOCK_OF_A_THREAD_LEFT_BEHIND.set()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+    os.register_at_fork(after_in_child=_note_lock)
 
 
 @contextlib.contextmanager
@@ -560,6 +565,11 @@ def isolated_rng(seed: int, device: torch.device) -> Iterator[torch.Generator]:
 
     Initial weights and dropout draw from torch's global state, so threads take turns.
     """
+    if _LOCK_OF_A_THREAD_LEFT_BEHIND.is_set():  # torch's own locks may be held as well, and waiting would be for ever
+        raise RuntimeError(
+            "This process was forked while another thread was fitting, so that no fit can be started in it. Fork "
+            "before, or start processes by 'spawn' or 'forkserver', as joblib does."
+        )
     cuda = [device] if device.type == "cuda" else []  # other GPUs are not even woken up
     with _RNG_LOCK, torch.random.fork_rng(devices=cuda):
         torch.default_generator.manual_seed(seed)

@@ -1,0 +1,261 @@
+"""Algorithm 1 of the paper: network, labels and noise matrix in turn, then a new network for the final labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ._parameters import resolve_batch_size
+from .augmentation import as_augmentation
+from .begin import BeginRule
+from .checkpoint import NoCheckpoint
+from .correction import Evidence, conclude, evidence_weight, keep_within_margin, look_first
+from .devices import use_bfloat16
+from .ensembles import combine_networks
+from .labels import LabelStore, bytes_of_outputs, label_rule
+from .networks import network_factory
+from .noise import NoiseMatrix
+from .problem import Problem
+from .progress import EpochLog
+from .ranks import Ranks
+from .report import TrainingLabels
+from .resume import Blocks, SavedTraining, restore_labels
+from .storage import choose_place
+from .training import JointNet, Stage, Trainer, build_net, keep_for_prediction
+
+__all__ = ["JointOptimization"]
+
+
+@dataclass
+class JointOptimization:
+    """One fit: the only place that knows network, labels and noise matrix.
+
+    Parameters
+    ----------
+    params : JointOptimizationClassifier
+        Its parameters, checked; it is left as it is.
+    problem : Problem
+        The data.
+    generator : Generator
+        For the order of rows.
+    log : EpochLog
+        Told of each epoch.
+    checkpoint : NoCheckpoint
+        Where to go on from, and where to write to.
+    ranks : Ranks
+        The processes that share the batches.
+    """
+
+    params: Any
+    problem: Problem
+    generator: torch.Generator
+    log: EpochLog
+    checkpoint: NoCheckpoint
+    ranks: Ranks
+
+    def run(self) -> dict[str, Any]:
+        """Run both steps, or what is left of them, and give the fitted attributes."""
+        blocks = self._blocks
+        retraining = self.checkpoint.load(step=2)
+        if retraining is None:
+            self._optimise()
+            self._conclude()
+        else:
+            restore_labels(blocks, self.problem, self.log, retraining["parts"])
+        if self.params.retrain_epochs and not self.log.stopped:
+            self._retrain()
+        keep_for_prediction(blocks.net)
+        return self._fitted_attributes()
+
+    @cached_property
+    def _blocks(self) -> Blocks:
+        params, problem = self.params, self.problem
+        n_classes = len(problem.classes)
+        window = min(params.window, params.max_epochs)
+        n_bytes = bytes_of_outputs(len(problem.codes), n_classes, window)
+        place = choose_place(params.label_store, n_bytes, problem.device)
+        given = torch.from_numpy(problem.codes).to(problem.device if place == "device" else "cpu")
+        labels = LabelStore(
+            given,
+            n_classes,
+            window,
+            label_rule(params.label_update, params.n_relabel),
+            soft=params.label_update == "soft",
+            in_file=place == "file",
+        )
+        noise = NoiseMatrix(given, n_classes, problem.sample_weight)
+        return Blocks(self._build_net(params.lr, problem.n_networks), labels, noise)
+
+    def _optimise(self) -> None:
+        """Step 1: network, labels and noise matrix in turn."""
+        params, problem, blocks = self.params, self.problem, self._blocks
+        trainer = self._trainer(self._joint_stage(), problem.folds)
+        begin = BeginRule(params.begin, params.max_epochs)
+        if problem.held_out is not None:
+            trainer.leave_out(problem.held_out)
+        saved = self._saved_training(1, trainer, begin)
+        with trainer.session():
+            for epoch in _epochs_left(saved, params.max_epochs):
+                self.log.open_epoch()
+                # outputs that are older than the window would never be averaged
+                record = params.window < 1 or epoch > begin.earliest - params.window
+                losses = trainer.run_epoch(epoch, record)
+                if record:
+                    blocks.labels.close_epoch()
+                if begin.after(epoch, trainer.unseen_agreement):
+                    if not blocks.noise.stepped:
+                        trainer.train_on_all()  # the rows held out until now join in
+                    self._step_labels()
+                self._close_epoch(losses, step=1, epoch=epoch)
+                saved.after_epoch(epoch)
+
+    def _joint_stage(self) -> Stage:
+        params = self.params
+        return Stage(
+            name="joint optimisation",
+            lr_parameter="lr",
+            alpha=params.alpha,
+            beta=params.beta,
+            class_prior=self.problem.class_prior,
+            max_grad_norm=params.max_grad_norm,
+            schedule=params.lr_schedule,
+            max_epochs=params.max_epochs,
+            prior_momentum=params.prior_momentum,
+        )
+
+    def _step_labels(self) -> None:
+        """Turn averaged outputs into labels (eq. 7), weighed by the given ones where `gamma` says so; then T."""
+        labels, noise, problem = self._blocks.labels, self._blocks.noise, self.problem
+        outputs = labels.average_outputs()
+        if not noise.stepped:
+            if self.params.gamma != 0 and problem.folds is not None:  # outputs have not seen the given labels
+                self._blocks.first = look_first(outputs, labels.given, noise.sample_weight, self.generator)
+            noise.step(outputs)  # the T of labels as given is the identity, which would keep them all
+        weight = evidence_weight(self.params.gamma, problem.folds, noise)
+        labels.step(noise.posterior_(outputs, weight) if weight else outputs)
+        noise.step(labels.soft_labels)
+        if isinstance(self.params.class_prior, str) and self.params.class_prior == "estimated":
+            problem.class_prior.copy_(noise.true_class_shares())  # the tensor that the objective holds
+
+    def _conclude(self) -> None:
+        """Weigh the evidence once more where outputs can be calibrated: those of networks that had not seen it."""
+        blocks = self._blocks
+        if blocks.first is None:
+            blocks.evidence = Evidence(evidence_weight(self.params.gamma, self.problem.folds, blocks.noise))
+        else:
+            blocks.evidence = conclude(blocks.labels, blocks.noise, blocks.first, self.generator)
+
+    def _retrain(self) -> None:
+        """Step 2: a network initialised anew learns the final labels, by L_c alone and at a decaying rate."""
+        params, blocks = self.params, self._blocks
+        lr_parameter = "lr" if params.retrain_lr is None else "retrain_lr"
+        stage = Stage(
+            name="retraining",
+            lr_parameter=lr_parameter,
+            alpha=0.0,
+            beta=0.0,
+            class_prior=self.problem.class_prior,
+            max_grad_norm=params.max_grad_norm,
+            schedule="steps",
+            max_epochs=params.retrain_epochs,
+        )
+        blocks.labels.forget_outputs()
+        blocks.net = self._build_net(getattr(params, lr_parameter), n_networks=1)
+        blocks.evidence = blocks.evidence._replace(temperature=1.0)  # that of another network is not known
+        trainer = self._trainer(stage)
+        saved = self._saved_training(2, trainer, BeginRule(1, 1))
+        with trainer.session():
+            for epoch in _epochs_left(saved, params.retrain_epochs):
+                self.log.open_epoch()
+                losses = trainer.run_epoch(epoch, record=False)
+                self._close_epoch(losses, step=2, epoch=epoch)
+                saved.after_epoch(epoch)
+
+    def _build_net(self, lr: float, n_networks: int) -> JointNet:
+        params, rows, device = self.params, self.problem.rows, self.problem.device
+        net = build_net(
+            combine_networks(self._make_network, n_networks, params.optimizer),
+            device=device,
+            bfloat16=use_bfloat16(params.precision, device, rows.item_shape),
+            augment=as_augmentation(params.augment, rows.item_shape),
+            sparse=rows.sparse,
+            optimizer=params.optimizer,
+            optimizer_params=params.optimizer_params or {},
+            lr=lr,
+            batch_size=resolve_batch_size(params.batch_size, len(rows)),
+            net_params=params.net_params or {},
+        )
+        self.ranks.share_weights(net.module_)
+        self.ranks.draw_apart()
+        return net
+
+    @cached_property
+    def _make_network(self) -> Any:
+        problem = self.problem
+        return network_factory(
+            self.params.module, self.params.module_params, problem.rows, len(problem.classes), problem.sample_weight
+        )
+
+    def _trainer(self, stage: Stage, folds: Tensor | None = None) -> Trainer:
+        blocks, problem = self._blocks, self.problem
+        return Trainer(
+            blocks.net, problem.rows, blocks.labels, stage, self.generator, problem.sample_weight, folds, self.ranks
+        )
+
+    def _saved_training(self, step: int, trainer: Trainer, begin: BeginRule) -> SavedTraining:
+        return SavedTraining(
+            self.checkpoint, step, self._blocks, trainer, begin, self.log, self.generator, self.problem
+        )
+
+    def _close_epoch(self, losses: Tensor, *, step: int, epoch: int) -> None:
+        """Log an epoch, and let callbacks see the fit as of now."""
+        labels = self._blocks.labels
+        stepped = step == 1 and len(labels.changes) > 0
+        self.log.close_epoch(
+            losses,
+            step=step,
+            epoch=epoch,
+            L_o=self._blocks.noise.evidence_loss(),
+            changed=len(labels.changes[-1][0]) / len(labels.codes) if stepped else 0.0,
+            corrected=labels.share_corrected(),
+            attributes=partial(self._fitted_attributes, copy=True),
+        )
+
+    def _fitted_attributes(self, copy: bool = False) -> dict[str, Any]:
+        """Give what a fit publishes, as of now; `copy` while the labels will still change."""
+        problem, labels, evidence = self.problem, self._blocks.labels, self._blocks.evidence
+        soft_labels = labels.soft_labels.cpu().numpy()
+        soft_labels = soft_labels.copy() if copy else soft_labels
+        codes = keep_within_margin(soft_labels, labels.codes.cpu().numpy(), problem.codes, self.params.margin)
+        codes = problem.codes if evidence.refused else codes
+        history = self.log.history
+        changes = [(rows.cpu().numpy(), new.cpu().numpy()) for rows, new in labels.changes]
+        return {
+            "classes_": problem.classes,
+            "class_prior_": problem.class_prior.cpu().numpy().astype(np.float64),
+            "corrected_labels_": problem.classes[codes],
+            "correction_refused_": evidence.refused,
+            "history_": history,
+            "n_iter_": int((history["step"] == 1).sum()),
+            "net_": self._blocks.net,
+            "noise_rate_": float(1 - soft_labels[np.arange(len(codes)), problem.codes].mean(dtype=np.float64)),
+            "soft_labels_": soft_labels,
+            "transition_matrix_": self._blocks.noise.matrix.numpy(),
+            "_evidence_": evidence,
+            "_input_kind_": problem.input_kind,
+            "_training_labels_": TrainingLabels(problem.codes, codes, problem.row_index, changes),
+        }
+
+
+def _epochs_left(saved: SavedTraining, n_epochs: int) -> Iterator[int]:
+    """Count the epochs that are not done yet, until a callback asks to stop."""
+    for epoch in range(saved.resume() + 1, n_epochs + 1):
+        if saved.log.stopped:
+            break
+        yield epoch
