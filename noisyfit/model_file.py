@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from . import networks
+from ._files import check_may_write
 from .correction import Evidence
 from .data import InputKind
 from .devices import resolve_device, use_bfloat16
@@ -42,8 +43,10 @@ _CALLER_OF_LOAD = 4  # as a stacklevel: past _params_from, load_model and load
 
 def save_model(clf: Any, path: Any) -> None:
     """Write a fitted estimator to a file; see `JointOptimizationClassifier.save`."""
+    path = Path(path)
+    check_may_write(path, overwrite=True, remedy="")
     params = {name: _describe_param(value) for name, value in clf.get_params(deep=False).items()}
-    write_state(Path(path), "model", {"params": params, "fit": describe_fit(clf)})
+    write_state(path, "model", {"params": params, "fit": describe_fit(clf)})
 
 
 def load_model(kind: type, path: Any, module: Any, overrides: dict[str, Any]) -> Any:

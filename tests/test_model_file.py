@@ -177,6 +177,13 @@ def test_saving_needs_a_fit_and_replaces_the_file_whole(fitted, saved, monkeypat
     assert stat.S_IMODE(saved.stat().st_mode) & 0o600 == 0o600
 
 
+def test_saving_says_that_a_folder_is_missing(fitted, tmp_path):
+    with pytest.raises(FileNotFoundError, match="folder of .*model is not there. Make it first"):
+        fitted.save(tmp_path / "missing" / "model")
+    with pytest.raises(IsADirectoryError, match="is a folder. Name a file in it"):
+        fitted.save(tmp_path)
+
+
 def test_labels_that_are_objects_cannot_be_saved(tmp_path):
     clf = JointOptimizationClassifier(**SMALL).fit(np.random.RandomState(0).randn(20, 2), np.array(["a", "b"] * 10))
     clf.classes_ = np.array([object(), object()])
