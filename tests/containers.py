@@ -12,7 +12,7 @@ import scipy.sparse as sp
 import torch
 from torch.utils.data import TensorDataset
 
-from inputs import Inputs
+from inputs import Inputs, as_numpy_strings
 
 NUMBERS = ("bits", "bytes", "integers", "quarters", "wide")  # each kind of numbers, and what holds it exactly
 WHOLE = ("bits", "bytes", "integers")
@@ -167,7 +167,7 @@ def class_names(kind, n_classes):
         "str": np.array([f"{'ü' * (i % 3)}{i}" for i in numbers]),
         "empty str": np.array(["", *map(str, numbers[1:])]),
         "object": np.array([f"class {i}" for i in numbers], dtype=object),
-        "StringDType": np.array([f"class {i}" for i in numbers], dtype=np.dtypes.StringDType()),
+        "StringDType": as_numpy_strings([f"class {i}" for i in numbers]),
         "datetime64": np.datetime64("2020-01-01") + numbers,
         "timedelta64": numbers.astype("m8[s]"),
     }

@@ -25,3 +25,9 @@ def memmap(X, folder):
     path = folder / f"X_{X.dtype}.bin"
     X.tofile(path)
     return np.memmap(path, dtype=X.dtype, mode="r", shape=X.shape)
+
+
+def as_numpy_strings(labels, **kind):
+    """Make an array of NumPy's own strings, or of objects before NumPy 2."""
+    dtype = np.dtypes.StringDType(**kind) if hasattr(np.dtypes, "StringDType") else object
+    return np.array(labels, dtype=dtype)

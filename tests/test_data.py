@@ -11,7 +11,7 @@ from torch.utils.data import IterableDataset, TensorDataset
 
 from noisyfit.data import as_network_input, as_rows
 
-from inputs import Inputs, memmap
+from inputs import Inputs, as_numpy_strings, memmap
 
 CPU = torch.device("cpu")
 CHUNKS = [torch.tensor([3, 0, 9]), slice(2, 6), torch.tensor([1])]
@@ -241,7 +241,7 @@ LABELS = {
     "column": (lambda y: pd.DataFrame({"y": pd.array(y, dtype="UInt8")}), np.uint8),
     "Boolean categories": (lambda y: pd.Series(y.astype(bool)).astype("category"), np.bool_),
     "other order of bytes": (lambda y: y.astype(y.dtype.newbyteorder()), np.int64),
-    "NumPy's strings": (lambda y: y.astype(str).astype(np.dtypes.StringDType()), object),
+    "NumPy's strings": (lambda y: as_numpy_strings(y.astype(str)), object),
     "list of tensors": (lambda y: list(torch.from_numpy(y).bfloat16()), np.float32),
 }
 

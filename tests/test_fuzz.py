@@ -27,7 +27,7 @@ from torch.utils.data import TensorDataset
 from noisyfit import JointOptimizationClassifier
 
 from containers import LABEL_CONTAINERS, LABELS, LAYOUTS, NUMBERS, TABLES, class_names, dense, holders, laid_out, mapped
-from inputs import Inputs
+from inputs import Inputs, as_numpy_strings
 
 CASES = int(os.environ.get("NOISYFIT_FUZZ_CASES", "500"))
 pytestmark = [
@@ -537,7 +537,7 @@ BAD_Y = {
         "`y` must not hold missing labels",
     ),
     "NumPy's strings": (
-        lambda y: np.array(cycle(len(y), "a", None), dtype=np.dtypes.StringDType(na_object=None)),
+        lambda y: as_numpy_strings(cycle(len(y), "a", None), na_object=None),
         "`y` must not hold missing labels",
     ),
     "categories": (

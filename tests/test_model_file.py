@@ -242,12 +242,13 @@ def test_other_files_are_told_apart(tmp_path):
     save_file({"weight": torch.zeros(2)}, tmp_path / "other")
     with pytest.raises(ValueError, match="not one of noisyfit"):
         load(tmp_path / "other")
-    write_state(tmp_path / "checkpoint", "checkpoint", {})
+    write_state(tmp_path / "checkpoint", "checkpoint", {"weight": torch.zeros(2)})
     with pytest.raises(ValueError, match="holds a checkpoint, not a model"):
         load(tmp_path / "checkpoint")
     with pytest.raises(IsADirectoryError):
         load(tmp_path)
-    save_file({}, tmp_path / "later", metadata={"noisyfit": '? {"format": 99, "kind": "model", "state": {}}'})
+    later = {"noisyfit": '? {"format": 99, "kind": "model", "state": {}}'}
+    save_file({"weight": torch.zeros(2)}, tmp_path / "later", metadata=later)
     with pytest.raises(ValueError, match="format 99"):
         load(tmp_path / "later")
 

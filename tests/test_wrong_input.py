@@ -14,7 +14,7 @@ from torch import nn
 
 from noisyfit.exceptions import LabelCollapseWarning, TrainingDivergedError
 
-from inputs import Inputs
+from inputs import Inputs, as_numpy_strings
 
 
 class NeverTrained(Callback):
@@ -259,7 +259,7 @@ def test_missing_labels(fails, missing):
     [
         np.array(["2020", "NaT", "2021"] * 30, dtype="M8[D]"),
         pd.array([1, None, 2] * 30, dtype="Int64"),
-        np.array(["ham", None, "spam"] * 30, dtype=np.dtypes.StringDType(na_object=None)),
+        as_numpy_strings(["ham", None, "spam"] * 30, na_object=None),
     ],
     ids=str,
 )
