@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import math
 import numbers
 from types import ModuleType
@@ -77,8 +76,8 @@ def import_extra(module: str, extra: str) -> ModuleType:
     package = module.partition(".")[0]
     try:
         return importlib.import_module(module)
-    except ImportError as error:
-        if importlib.util.find_spec(package) is not None:
+    except ModuleNotFoundError as error:
+        if error.name not in (package, module):
             raise  # it is there, and something that it needs is not: its own message says what
         raise ImportError(f"This needs {package}. Install it with: pip install 'noisyfit[{extra}]'") from error
 

@@ -388,6 +388,8 @@ def labels_to_numpy(y: Any) -> Any:
         )
     if values.dtype.kind == "V":
         raise TypeError(f"`y` must hold labels of one kind that can be sorted, got {values.dtype}. Make them strings.")
+    if values.dtype.kind == "S":
+        raise TypeError(f"`y` must hold strings or numbers, got bytes, {values.dtype}. Decode them: y.astype(str).")
     if values.dtype.kind == "T":  # scikit-learn does not know NumPy's newer strings
         y = values = values.astype(object)
     dtype: Any = y.dtypes.iloc[0] if isinstance(y, pd.DataFrame) and y.shape[1] == 1 else getattr(y, "dtype", None)

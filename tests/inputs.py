@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from torch.utils.data import Dataset
 
@@ -25,6 +26,14 @@ def memmap(X, folder):
     path = folder / f"X_{X.dtype}.bin"
     X.tofile(path)
     return np.memmap(path, dtype=X.dtype, mode="r", shape=X.shape)
+
+
+def sparse_in_3d(array):
+    """Make a sparse array of three dimensions; before SciPy 1.15, which has none, something refused alike."""
+    try:
+        return sp.coo_array(array)
+    except TypeError:
+        return np.full(array.shape[:2], "not a number")
 
 
 def as_numpy_strings(labels, **kind):

@@ -27,7 +27,7 @@ from torch.utils.data import TensorDataset
 from noisyfit import JointOptimizationClassifier
 
 from containers import LABEL_CONTAINERS, LABELS, LAYOUTS, NUMBERS, TABLES, class_names, dense, holders, laid_out, mapped
-from inputs import Inputs, as_numpy_strings
+from inputs import Inputs, as_numpy_strings, sparse_in_3d
 
 CASES = int(os.environ.get("NOISYFIT_FUZZ_CASES", "500"))
 pytestmark = [
@@ -468,8 +468,8 @@ BAD_X = {
     "three dimensions": (lambda X: X[:, :, None], "There is a default network"),
     "five dimensions": (lambda X: X[:, :, None, None, None], "There is a default network"),
     "channels last": (lambda X: np.zeros((len(X), 8, 8, 3)), "Images must have shape"),
-    "sparse in 1-d": (lambda X: sp.coo_array(X[:, 0]), "Expected 2D input"),
-    "sparse in 3-d": (lambda X: sp.coo_array(X[:, :, None]), "`X` must hold numbers"),
+    "sparse in 1-d": (lambda X: sp.coo_array(X[:, 0]), "Expected 2D input|inconsistent numbers of samples"),
+    "sparse in 3-d": (lambda X: sparse_in_3d(X[:, :, None]), "`X` must hold numbers"),
     "matrix": (np.matrix, "np.matrix is not supported"),
     "None alone": (lambda X: None, "Expected 2D array"),
     "text alone": (lambda X: "spam", "`X` must hold numbers"),
@@ -570,7 +570,7 @@ BAD_Y = {
     "days": (lambda y: cycle(len(y), datetime.date(2020, 1, 1), datetime.date(2020, 1, 2)), "Unknown label type"),
     "objects": (lambda y: [object() for _ in y], "Unknown label type"),
     "complex": (lambda y: np.arange(len(y)) + 1j, "Complex data not supported"),
-    "bytes": (lambda y: np.array(cycle(len(y), b"a", b"b")), "bytes is not supported"),
+    "bytes": (lambda y: np.array(cycle(len(y), b"a", b"b")), "`y` must hold strings or numbers, got bytes"),
     "void": (lambda y: np.arange(len(y)).astype("V8"), "`y` must hold labels of one kind"),
     "fields": (lambda y: np.zeros(len(y), dtype=[("a", int)]), "`y` must hold labels of one kind"),
     "sparse": (lambda y: sp.csr_matrix(np.arange(len(y))), "Sparse data was passed for y|y should be"),

@@ -387,6 +387,7 @@ def test_hostile_strings_are_shown_and_survive(page, tmp_path):
         assert page.text("#content") == text
         page.press("o")
         page.press(Keys.ESCAPE)
+        wait(page.driver, lambda _: not page.find_all("dialog[open]"))
         page.press("a")
     assert page.run("return window.hacked") is None
     assert not page.find_all("img")

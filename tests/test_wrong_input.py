@@ -7,14 +7,13 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.sparse as sp
 import torch
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 from torch import nn
 
 from noisyfit.exceptions import LabelCollapseWarning, TrainingDivergedError
 
-from inputs import Inputs, as_numpy_strings
+from inputs import Inputs, as_numpy_strings, sparse_in_3d
 
 
 class NeverTrained(Callback):
@@ -129,8 +128,8 @@ INPUTS = {
     "labels of signalling NaN": (lambda: {"y": [Decimal("sNaN"), Decimal(1)] * 45}, "`y` must not hold labels that"),
     "ragged": (lambda: {"X": [[1.0] * 5] * 89 + [[1.0]]}, "`X` must hold numbers: setting an array element"),
     "sparse, three dimensions": (
-        lambda: {"X": sp.coo_array(np.ones((90, 2, 2)))},
-        "`X` must hold numbers: Cannot convert. CSR must be 1D or 2D",
+        lambda: {"X": sparse_in_3d(np.ones((90, 2, 2)))},
+        "`X` must hold numbers: (Cannot convert. CSR must be 1D or 2D|could not convert)",
     ),
     "complex Dataset": (lambda: {"X": Inputs(broken(1j, np.complex64))}, "Complex data not supported"),
     "NaN in a Dataset": (lambda: {"X": Inputs(broken(np.nan))}, "Input X contains NaN. The Dataset must give finite"),
