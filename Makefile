@@ -32,7 +32,7 @@ bench: .venv/.bench
 	$(BIN)/python benchmarks/against_cleanlab.py
 
 clean:
-	rm -rf .venv .venv-oldest .venv-wheel docs/_build docs/generated demo_output build *.egg-info
+	rm -rf .venv .venv-oldest .venv-wheel docs/_build docs/auto_examples docs/generated demo_output build *.egg-info
 
 # one stamp per extra: plot, test, lint, docs, bench
 .venv/.%: pyproject.toml constraints.txt
