@@ -608,7 +608,19 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
 
         Examples
         --------
-        See `save`.
+        A network of one's own is passed again:
+
+        >>> import tempfile
+        >>> from sklearn.datasets import load_iris
+        >>> from noisyfit import JointOptimizationClassifier
+        >>> from noisyfit.networks import MLP
+        >>> X, y = load_iris(return_X_y=True)
+        >>> clf = JointOptimizationClassifier(module=MLP, max_epochs=5, random_state=0).fit(X, y)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     clf.save(f"{folder}/iris.safetensors")
+        ...     loaded = JointOptimizationClassifier.load(f"{folder}/iris.safetensors", module=MLP)
+        >>> loaded.module.__name__
+        'MLP'
         """
         loaded: JointOptimizationClassifier = load_model(cls, path, module, params)
         return loaded

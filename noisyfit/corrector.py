@@ -64,8 +64,10 @@ class LabelCorrector(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     >>> X, y = load_iris(return_X_y=True)
     >>> corrector = JointOptimizationClassifier(max_epochs=5, random_state=0)
     >>> clf = LabelCorrector(RandomForestClassifier(random_state=0), corrector).fit(X, y)
-    >>> clf.predict(X[:1]).shape, len(clf.corrected_labels_)
-    ((1,), 150)
+    >>> clf.predict(X[:1]).shape, clf.predict_proba(X[:1]).shape, len(clf.corrected_labels_)
+    ((1,), (1, 3), 150)
+    >>> hasattr(clf, "decision_function")  # a forest has none
+    False
     """
 
     def __init__(self, estimator: Any, corrector: Any = None):
@@ -96,10 +98,11 @@ class LabelCorrector(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         ValueError
             If corrector or classifier cannot take X or y.
         """
-        self.corrector_ = self._new_corrector().fit(X, y, **fit_params)
-        fitted = find_fitted(self.corrector_)
+        corrector = self._new_corrector().fit(X, y, **fit_params)
+        fitted = find_fitted(corrector)
+        estimator = clone(self.estimator).fit(X, fitted.corrected_labels_)
+        self.corrector_, self.estimator_ = corrector, estimator  # only now: an error leaves an earlier fit as it was
         self.classes_, self.corrected_labels_ = fitted.classes_, fitted.corrected_labels_
-        self.estimator_ = clone(self.estimator).fit(X, self.corrected_labels_)
         return self
 
     @property
@@ -126,6 +129,13 @@ class LabelCorrector(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples,)
             Labels from `classes_`.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If the classifier cannot take X.
         """
         check_is_fitted(self)
         labels: NDArray[Any] = self.estimator_.predict(X)
@@ -144,6 +154,13 @@ class LabelCorrector(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples, n_classes)
             In the order of `classes_`; 0 for a class that no corrected label is of.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If the classifier cannot take X.
         """
         check_is_fitted(self)
         of_fitted = self.estimator_.predict_proba(X)
@@ -164,6 +181,13 @@ class LabelCorrector(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples,) or (n_samples, n_classes)
             As the classifier gives it, for the classes that it was fitted to.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If the classifier cannot take X.
         """
         check_is_fitted(self)
         values: NDArray[Any] = self.estimator_.decision_function(X)

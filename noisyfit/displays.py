@@ -47,6 +47,19 @@ class LabelTransitionDisplay:
     >>> display.counts
     array([[1, 1],
            [0, 1]])
+    >>> display.plot().ax_.get_title()
+    '33.3% of the labels changed'
+
+    From labels before and after, or from a fitted classifier:
+
+    >>> given, corrected = ["a", "a", "b"], ["a", "b", "b"]
+    >>> LabelTransitionDisplay.from_predictions(given, corrected).counts.tolist()
+    [[1, 1], [0, 1]]
+    >>> from sklearn.datasets import load_iris
+    >>> from noisyfit import JointOptimizationClassifier
+    >>> clf = JointOptimizationClassifier(max_epochs=2, random_state=0).fit(*load_iris(return_X_y=True))
+    >>> int(LabelTransitionDisplay.from_estimator(clf).counts.sum())
+    150
     """
 
     ax_: Axes
@@ -71,6 +84,15 @@ class LabelTransitionDisplay:
         -------
         LabelTransitionDisplay
             The drawn figure.
+
+        Raises
+        ------
+        ImportError
+            Without matplotlib.
+        NotFittedError
+            Before ``fit``.
+        TypeError
+            If `estimator` does not end in a `JointOptimizationClassifier`.
         """
         clf = find_fitted(estimator)
         report = clf.label_report(encoded=True)
@@ -94,6 +116,13 @@ class LabelTransitionDisplay:
         -------
         LabelTransitionDisplay
             The drawn figure.
+
+        Raises
+        ------
+        ImportError
+            Without matplotlib.
+        ValueError
+            If the two have not the same length.
         """
         y_given, corrected_labels = np.asarray(y_given), np.asarray(corrected_labels)
         class_names = np.unique(np.concatenate([y_given, corrected_labels]))
@@ -111,6 +140,11 @@ class LabelTransitionDisplay:
         -------
         LabelTransitionDisplay
             Itself.
+
+        Raises
+        ------
+        ImportError
+            Without matplotlib.
         """
         n_classes = len(self.class_names)
         self.ax_ = ax = _new_axes(figsize=(1.8 + 0.55 * n_classes, 1.2 + 0.5 * n_classes)) if ax is None else ax
@@ -151,11 +185,15 @@ class LabelHistoryDisplay:
 
     Examples
     --------
-    >>> import pandas as pd
+    >>> from sklearn.datasets import load_iris
+    >>> from noisyfit import JointOptimizationClassifier
     >>> from noisyfit.displays import LabelHistoryDisplay
-    >>> history = pd.DataFrame({"step": [1], "epoch": [1], "L_c": [1.0]})
-    >>> LabelHistoryDisplay(history).recovery is None
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = JointOptimizationClassifier(max_epochs=2, random_state=0).fit(X, y)
+    >>> LabelHistoryDisplay(clf.history_).plot().recovery is None
     True
+    >>> LabelHistoryDisplay.from_estimator(clf, y_clean=y).recovery.shape
+    (2,)
     """
 
     axes_: NDArray[Any]
@@ -184,6 +222,17 @@ class LabelHistoryDisplay:
         -------
         LabelHistoryDisplay
             The drawn figure.
+
+        Raises
+        ------
+        ImportError
+            Without matplotlib.
+        NotFittedError
+            Before ``fit``.
+        TypeError
+            If `estimator` does not end in a `JointOptimizationClassifier`.
+        ValueError
+            If `y_clean` does not have a label for each row of the fit.
         """
         clf = find_fitted(estimator)
         recovery = None if y_clean is None else _recovery_by_epoch(clf, np.asarray(y_clean))
@@ -201,6 +250,11 @@ class LabelHistoryDisplay:
         -------
         LabelHistoryDisplay
             Itself.
+
+        Raises
+        ------
+        ImportError
+            Without matplotlib.
         """
         if ax is None:
             pyplot = import_extra("matplotlib.pyplot", "plot")
@@ -255,8 +309,19 @@ class LabelGalleryDisplay:
     >>> import numpy as np
     >>> from noisyfit.displays import LabelGalleryDisplay
     >>> display = LabelGalleryDisplay(np.zeros((2, 8, 8)), ["1 to 7", "3 to 8"], n_certain=1)
-    >>> len(display.captions)
-    2
+    >>> display.plot().captions
+    ['1 to 7', '3 to 8']
+
+    Of a fitted classifier, whose changes are shown with the images it was fitted to:
+
+    >>> from sklearn.datasets import load_digits
+    >>> from noisyfit import JointOptimizationClassifier
+    >>> from noisyfit.noise import corrupt_labels, uniform_noise
+    >>> X, y = load_digits(return_X_y=True)
+    >>> clf = JointOptimizationClassifier(cross_fit=0, max_epochs=10, random_state=0)
+    >>> clf = clf.fit(X, corrupt_labels(y, uniform_noise(10, 0.2), random_state=0))
+    >>> LabelGalleryDisplay.from_estimator(clf, X, n_images=4).images.shape
+    (4, 8, 8)
     """
 
     ax_: Axes
@@ -299,6 +364,12 @@ class LabelGalleryDisplay:
 
         Raises
         ------
+        ImportError
+            Without matplotlib.
+        NotFittedError
+            Before ``fit``.
+        TypeError
+            If `estimator` does not end in a `JointOptimizationClassifier`.
         ValueError
             If X has not the rows of the fit, is not of images, or if no label changed.
         """
@@ -333,6 +404,11 @@ class LabelGalleryDisplay:
         -------
         LabelGalleryDisplay
             Itself.
+
+        Raises
+        ------
+        ImportError
+            Without matplotlib.
         """
         parts = {"most certain": range(self.n_certain), "least certain": range(self.n_certain, len(self.images))}
         n_columns = min(10, max(len(part) for part in parts.values()))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from .data import Rows, as_network_input, looks_channels_last
 from .sparse_input import DifferencesFrom, SparseLinear
 
-__all__ = ["MLP", "PreActResNet32", "SmallResNet", "Standardize", "bare_network_factory", "network_factory"]
+__all__ = ["MLP", "PreActResNet32", "SmallResNet", "Standardize"]
 
 
 class Standardize(nn.Module):

@@ -18,15 +18,7 @@ from torch import Tensor
 from ._validation import as_random_state, check_distribution, check_number, check_share
 from .storage import row_blocks
 
-__all__ = [
-    "NoiseMatrix",
-    "asymmetric_noise",
-    "corrupt_labels",
-    "pair_flip_noise",
-    "symmetric_noise",
-    "temper",
-    "uniform_noise",
-]
+__all__ = ["asymmetric_noise", "corrupt_labels", "pair_flip_noise", "symmetric_noise", "uniform_noise"]
 
 # Prior counts a_jk of the T-step: a little in every cell (a zero would stay zero for ever), more on the diagonal.
 CELL_COUNT = 0.01

@@ -51,7 +51,7 @@ def test_docstrings_name_every_parameter_and_its_default(thing):
         name: p for name, p in inspect.signature(thing).parameters.items() if name not in ("self", "cls", "x")
     }
     documented = documented_parameters(thing.__doc__)
-    if thing.__name__ == "network_factory" or not (parameters or documented):
+    if not (parameters or documented):
         return
     if inspect.isfunction(thing) and "Parameters" not in thing.__doc__:
         assert thing.__doc__.count("\n") <= 1  # one line says it all
@@ -63,6 +63,26 @@ def test_docstrings_name_every_parameter_and_its_default(thing):
             shown = f'"{default}"' if isinstance(default, str) else str(default)
             shown = "torch.optim.SGD" if inspect.isclass(default) else shown
             assert documented[name].endswith(f"default={shown}"), name
+
+
+def test_the_reference_lists_every_public_name():
+    listed = re.findall(r"^   ([\w.]+)$", (ROOT / "docs/api.rst").read_text(), re.M)
+    names = [name for name in noisyfit.__all__ if not inspect.ismodule(getattr(noisyfit, name))]
+    modules = [name for name in noisyfit.__all__ if inspect.ismodule(getattr(noisyfit, name))]
+    names += [f"{module}.{name}" for module in modules for name in getattr(noisyfit, module).__all__]
+    assert sorted(listed) == sorted(names)
+
+
+@pytest.mark.parametrize("thing", list(public_objects()), ids=lambda thing: thing.__qualname__)
+def test_docstrings_have_an_example(thing):
+    """Its own, which runs as a doctest, or for a method one of its class that calls it."""
+    if "Examples\n" in inspect.getdoc(thing):
+        assert ">>> " in inspect.getdoc(thing)
+        return
+    assert not inspect.isclass(thing)
+    owner = getattr(inspect.getmodule(thing), thing.__qualname__.partition(".")[0])
+    if thing.__name__ != "forward":  # torch's: the example calls the module
+        assert re.search(rf">>> .*\b{thing.__name__}\b", inspect.getdoc(owner))
 
 
 def test_every_code_block_of_the_readme_runs(capsys):
