@@ -12,6 +12,7 @@ score and clean accuracy over the settings.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import warnings
 from pathlib import Path
@@ -23,7 +24,7 @@ from sklearn.model_selection import GridSearchCV, ParameterGrid, StratifiedKFold
 
 from noisyfit import JointOptimizationClassifier
 
-from results import write_json
+from results import RESULTS, write_json
 from suite_data import load_pair
 
 GRID = {"alpha": [0.2, 0.8, 2.0], "beta": [0.0, 0.4, 0.8], "gamma": [0.5, 1.0]}
@@ -65,28 +66,42 @@ def run(pair: str, folder: Path, seed: int) -> dict[str, dict[str, float]]:
     return found
 
 
+def already_run(settings: dict[str, object]) -> dict[str, dict[str, dict[str, float]]]:
+    """Give the pairs that were run with these settings, so that a study that was cut goes on."""
+    path = RESULTS / "search.json"
+    written = json.loads(path.read_text()) if path.exists() else {}
+    if any(written.get(name) != value for name, value in settings.items()):
+        return {}
+    nan = {None: float("nan")}
+    return {
+        pair: {name: {k: nan.get(v, v) for k, v in found.items()} for name, found in scorers.items()}
+        for pair, scorers in written["runs"].items()
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default=os.environ.get("NOISYFIT_DATA"), help="folder of the data; or NOISYFIT_DATA")
     parser.add_argument("--pairs", nargs="+", default=PAIRS)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    runs = {}
+    settings = {"grid": GRID, "rows": N_ROWS, "epochs": EPOCHS, "seed": args.seed}
+    runs = already_run(settings)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for pair in args.pairs:
+        for pair in [pair for pair in args.pairs if pair not in runs]:
             runs[pair] = run(pair, Path(args.data), args.seed)
             print(
                 pair,
                 {name: {k: round(v, 4) for k, v in found.items()} for name, found in runs[pair].items()},
                 flush=True,
             )
+            write_json("search", {**settings, "runs": runs})
     for figure in ("regret", "spearman"):
         table = (
             100 * pd.DataFrame({pair: {name: found[figure] for name, found in r.items()} for pair, r in runs.items()}).T
         )
         print(f"\n{figure}, %\n{table.round(1).to_string()}\nmean\n{table.mean().round(2).to_string()}")
-    write_json("search", {"grid": GRID, "rows": N_ROWS, "epochs": EPOCHS, "seed": args.seed, "runs": runs})
 
 
 if __name__ == "__main__":
