@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import operator
 import re
 import runpy
+import textwrap
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
+from sklearn.datasets import load_digits, load_wine
 
 import noisyfit
 from noisyfit import displays, exceptions, losses, metrics, networks, noise
 
 ROOT = Path(__file__).parent.parent
+
+
+def code_blocks(page):
+    text = (ROOT / "docs" / page).read_text()
+    blocks = re.findall(r"^\.\. code-block:: python\n\n((?:    .*\n|\n)+)", text, re.M)
+    return [textwrap.dedent(block) for block in blocks]
+
+
+PAGES_WITH_CODE = sorted(path.name for path in (ROOT / "docs").glob("*.rst") if code_blocks(path.name))
 
 
 def public_objects():
@@ -92,6 +106,60 @@ def test_every_code_block_of_the_readme_runs(capsys):
         exec(compile(block, "README.md", "exec"), {})
     before, after = map(float, capsys.readouterr().out.split("\n")[0].split())
     assert before < 0.65 < 0.9 < after
+
+
+def what_the_pages_speak_of(folder):
+    """The data that the code blocks of a page take for granted, small."""
+    digits, labels = load_digits(return_X_y=True)
+    wines, kind = load_wine(return_X_y=True)
+    X, y = digits[:150].astype(np.float32), labels[:150]
+    X.tofile(folder / "X.bin")
+    (folder / "decisions.csv").write_text("row,index,given_label,proposed_label,decision,label\n")
+    clf = noisyfit.JointOptimizationClassifier(max_epochs=2, random_state=0).fit(X, y)
+    return {
+        "JointOptimizationClassifier": noisyfit.JointOptimizationClassifier,
+        "MyNetwork": networks.MLP,
+        "clf": clf,
+        "X": X,
+        "y": y,
+        "y_noisy": y,
+        "X_new": X[:5],
+        "images": X.reshape(-1, 1, 8, 8),
+        "texts": [f"wine of {alcohol:.0f} percent, colour {colour:.0f}" for alcohol, colour in wines[:, [0, 9]]],
+        "topics": kind,
+        "size": np.where(np.arange(len(wines)) % 50, wines[:, 0], np.nan),
+        "colour": np.where(wines[:, 9] > 5, "dark", "light"),
+        "kind": kind,
+    }
+
+
+@pytest.mark.parametrize("page", PAGES_WITH_CODE)
+@pytest.mark.filterwarnings("ignore:All given labels are kept", "ignore:All corrected labels are")
+def test_every_code_block_of_a_page_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = what_the_pages_speak_of(tmp_path)
+    for block in code_blocks(page):
+        exec(compile(block, page, "exec"), names)
+
+
+@pytest.mark.parametrize("path", [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.rst")], ids=lambda path: path.name)
+def test_links_to_files_lead_somewhere(path):
+    """Sphinx checks those between its pages; these are links of Markdown, paths of pictures and named files."""
+    text = path.read_text()
+    links = re.findall(r"\]\((?!https?:|mailto:|#)([^)#]+)", text) + re.findall(r"(?:image|:file):+ (\S+)", text)
+    for link in links:
+        assert (path.parent / link).exists(), link
+    for named in re.findall(r"``?((?:benchmarks|examples|tests|docs|noisyfit)/[\w./-]*\w)``?", text):
+        assert (ROOT / named).exists(), named
+
+
+def test_the_map_of_equations_names_what_there_is():
+    text = (ROOT / "docs/equations.rst").read_text()
+    names = set(re.findall(r"`([a-z_]+\.\w+(?:\.\w+)?)`", text)) - {"noisyfit.losses"}
+    assert len(names) > 20
+    for name in names:
+        module, _, attribute = name.partition(".")
+        operator.attrgetter(attribute)(importlib.import_module(f"noisyfit.{module}"))
 
 
 @pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive")
