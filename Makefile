@@ -4,7 +4,7 @@ BIN := .venv/bin
 # the networks here are too small for more, and on a busy machine spinning threads take ten times the time
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-oldest test-wheel lint docs bench clean
+.PHONY: demo test test-oldest test-wheel lint docs linkcheck bench clean
 
 demo: .venv/.plot
 	$(BIN)/python examples/demo.py
@@ -27,6 +27,10 @@ lint: .venv/.lint
 docs: .venv/.docs
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
+
+# needs a network
+linkcheck: .venv/.docs
+	$(BIN)/sphinx-build -q -b linkcheck docs docs/_build/linkcheck
 
 bench: .venv/.bench
 	$(BIN)/python benchmarks/against_cleanlab.py
