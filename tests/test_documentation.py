@@ -124,6 +124,7 @@ def what_the_pages_speak_of(folder):
         "y": y,
         "y_noisy": y,
         "X_new": X[:5],
+        "y_new": y[:5],
         "images": X.reshape(-1, 1, 8, 8),
         "texts": [f"wine of {alcohol:.0f} percent, colour {colour:.0f}" for alcohol, colour in wines[:, [0, 9]]],
         "topics": kind,
