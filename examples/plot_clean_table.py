@@ -2,7 +2,7 @@
 From a doubtful CSV file to a final one
 =======================================
 
-The whole circle on the command line: clean, review, apply. The commands are run from Python here; in a shell they read
+The whole way on the command line: clean, review, apply. The commands are run from Python here; in a shell they read
 
 .. code-block:: shell
 

@@ -14,6 +14,7 @@ from skorch.callbacks import BatchScoring, EarlyStopping, EpochScoring
 
 from ._validation import check_choice, check_distribution, check_number, check_share
 from .exceptions import LabelCollapseWarning
+from .labels import LABEL_UPDATES
 from .storage import PLACES
 
 __all__ = ["check_parameters", "loader_params", "resolve_batch_size", "resolve_class_prior"]
@@ -156,7 +157,7 @@ def _check_labels(params: dict[str, Any]) -> None:
     if params["prior_momentum"] >= 1:
         raise ValueError(f"`prior_momentum` must be below 1, got {params['prior_momentum']!r}. Pass 0.9, say.")
     check_share("margin", params["margin"])
-    check_choice("label_update", params["label_update"], ("soft", "hard"))
+    check_choice("label_update", params["label_update"], LABEL_UPDATES)
     if n_relabel is not None:
         check_number("n_relabel", n_relabel, low=1, integer=True)
         if params["label_update"] != "hard":

@@ -21,6 +21,7 @@ __all__ = ["LabelStore", "bytes_of_outputs", "label_rule", "most_probable", "rel
 _FINEST = 65535  # the largest integer of 16 bits
 
 LabelRule = Callable[[Tensor, Tensor], Tensor]
+LABEL_UPDATES = ("soft", "hard")
 
 
 def most_probable(proba: Tensor, current: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from harness import SMALL, Budget, Result, Settings, Study, main, mean_over_seeds, panels
-from joint import fit
+from joint import DEFAULTS, fit
 
 BASE = "paper, step 1"
 CHANGES: dict[str, dict[str, Any]] = {
@@ -30,7 +30,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "+ mean prediction over batches": {"prior_momentum": 0.9},
     "+ three networks": {"cross_fit": 3, "gamma": 0.0},
     "+ given labels as evidence": {"cross_fit": 3},
-    "defaults": {"cross_fit": 3, "class_prior": "given", "begin": "auto"},
+    "defaults": DEFAULTS,
 }
 
 

@@ -11,6 +11,7 @@ from noisyfit.metrics import recovery_accuracy
 from harness import BATCH_SIZE, Budget, Cifar, Result, TestAccuracy, best_last
 
 PAPER = {"cross_fit": 0, "class_prior": "uniform", "begin": 0.3}
+DEFAULTS = {name: JointOptimizationClassifier().get_params()[name] for name in PAPER}
 
 
 def classifier(budget: Budget, seed: int, **params: Any) -> JointOptimizationClassifier:

@@ -12,8 +12,11 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import pandas as pd
+
 from harness import SMALL, Budget, Result, Settings, Study, main, mean_over_seeds, panels
-from methods import JOINT, METHODS, run_method
+from methods import JOINT, METHODS, OURS, run_method
+from results import RESULTS
 
 RATES = {
     "symmetric": ("0", "10", "30", "50", "70", "90"),
@@ -22,7 +25,10 @@ RATES = {
 }
 CODED = {"symmetric": "uniform", "asymmetric": "asymmetric", "human": "human"}  # 'symmetric': redrawn over all classes
 
-
+STYLES = {
+    JOINT: {"linewidth": 2.5, "color": "black", "zorder": 3},
+    OURS: {"linewidth": 2.5, "color": "crimson", "zorder": 3},
+}
 AXIS = {
     "symmetric": "labels redrawn, %",
     "asymmetric": "labels of five classes flipped, %",
@@ -45,28 +51,32 @@ def draw(done: list[tuple[Settings, Result]], budget: Budget) -> Any:
     figure, axes = panels(3, height=4.6)
     titles = {"test_last": "right on test images, last epoch", "test_best": "best epoch", "recovery": "right labels"}
     for method in METHODS:
-        style = {"linewidth": 2.5, "color": "black", "zorder": 3} if method == JOINT else {"linestyle": "--"}
+        style = STYLES.get(method, {"linestyle": "--"})
         for ax, (key, title) in zip(axes, titles.items(), strict=True):
             means = [100 * mean_over_seeds(done, key, rate=rate, method=method) for rate in RATES[KIND]]
             ax.plot(RATES[KIND], means, marker="o", markersize=3, label=method, **style)
             ax.set(xlabel=AXIS[KIND], ylabel="%", title=title)
     axes[0].legend(fontsize="x-small")
-    print_table(done)
+    means = table(done)
+    print(means.to_string(index=False))
+    means.to_csv(RESULTS / "paper" / f"main_table_{KIND}_{budget.name}.csv", index=False)
     figure.suptitle(f"{KIND.capitalize()} noise, {budget.n_images} images, {budget.epochs} epochs")
     return figure
 
 
-def print_table(done: list[tuple[Settings, Result]]) -> None:
-    print("last (best) / recovery".ljust(24), *(rate.rjust(18) for rate in RATES[KIND]))
+def table(done: list[tuple[Settings, Result]]) -> pd.DataFrame:
+    """Give a row a method: test accuracy of the last epoch (the best one), and right labels."""
+    rows = []
     for method in METHODS:
-        row = []
+        row = {"last (best) / right labels": method}
         for rate in RATES[KIND]:
             last, best, recovery = (
                 100 * mean_over_seeds(done, key, rate=rate, method=method)
                 for key in ("test_last", "test_best", "recovery")
             )
-            row.append(f"{last:.1f} ({best:.1f}) / {recovery:.1f}".rjust(18))
-        print(method.ljust(24), *row)
+            row[rate] = f"{last:.1f} ({best:.1f}) / {recovery:.1f}"
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 KIND = next((argument for argument in sys.argv[1:] if argument in RATES), "symmetric")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ import joint
 import plain
 from harness import Budget, Cifar, Result, best_last
 
-JOINT, CROSS_ENTROPY = "joint optimisation", "cross entropy"
+JOINT, OURS, CROSS_ENTROPY = "joint optimisation", "noisyfit, defaults", "cross entropy"
 _LOSSES: dict[str, Callable[[Cifar, Budget, int], plain.Loss]] = {
     CROSS_ENTROPY: lambda data, budget, seed: plain.cross_entropy,
     "forward, true T": lambda data, budget, seed: plain.forward_correction(true_transition(data, budget)),
@@ -26,14 +27,15 @@ _LOSSES: dict[str, Callable[[Cifar, Budget, int], plain.Loss]] = {
     "bootstrapping, hard": lambda data, budget, seed: plain.hard_bootstrapping,
     "mixup": lambda data, budget, seed: plain.cross_entropy,
 }
-METHODS = (*_LOSSES, JOINT)
+_JOINT: dict[str, dict[str, Any]] = {JOINT: joint.PAPER, OURS: joint.DEFAULTS}
+METHODS = (*_LOSSES, *_JOINT)
 _MIXUP = 8.0  # what its authors found best for wrong labels
 
 
 def run_method(method: str, data: Cifar, budget: Budget, seed: int) -> Result:
     """Give best and last test accuracy, and the share of training images whose true label comes out."""
-    if method == JOINT:
-        return joint.fit(budget, data, seed)[1]
+    if method in _JOINT:
+        return joint.fit(budget, data, seed, **_JOINT[method])[1]
     by_epoch: list[float] = []
     X_test, y_test = data.X_test[: budget.n_tested], data.y_test[: budget.n_tested]
 

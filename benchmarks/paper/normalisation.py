@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -50,10 +51,15 @@ def replace_normalisation(network: nn.Module, make: Callable[[nn.BatchNorm2d], n
 
 
 KINDS = {"batch": batch, "layer": layer, "spectral": spectral, "none": no_normalisation}
+RATES = (0.1, 0.02)  # the other studies' rate, at which only the first kind trains well, and one where all train
 
 
 def runs(budget: Budget, seeds: list[int]) -> list[Settings]:
-    return [{"kind": kind, "labels": "uniform_50", "seed": seed} for kind in KINDS for seed in seeds]
+    return [
+        {"kind": kind, "lr": lr, "labels": "uniform_50", "seed": seed}
+        for kind, lr in product(KINDS, RATES)
+        for seed in seeds
+    ]
 
 
 def made(kind: str, budget: Budget) -> nn.Module:
@@ -62,7 +68,8 @@ def made(kind: str, budget: Budget) -> nn.Module:
 
 def run(settings: Settings, budget: Budget) -> Result:
     data = budget.load(settings["labels"], settings["seed"])
-    clf, result = fit(budget, data, settings["seed"], module=partial(made, settings["kind"], budget))
+    module = partial(made, settings["kind"], budget)
+    clf, result = fit(budget, data, settings["seed"], module=module, lr=settings["lr"])
     soft = clf.soft_labels_.astype(np.float64)
     right = clf.corrected_labels_ == data.y_clean
     entropy = -(soft * np.log(np.maximum(soft, 1e-12))).sum(axis=1)
@@ -76,15 +83,17 @@ def run(settings: Settings, budget: Budget) -> Result:
 
 def draw(done: list[tuple[Settings, Result]], budget: Budget) -> Any:
     figure, (recovery, right, wrong) = panels(3)
-    for kind in KINDS:
-        curve, at_end = (mean_over_seeds(done, key, kind=kind) for key in ("recovery_by_epoch", "recovery"))
-        recovery.plot(np.arange(1, len(curve) + 1), 100 * curve, label=f"{kind}: {at_end:.1%} at the end")
+    for colour, kind in enumerate(KINDS):
+        for lr, line in zip(RATES, (":", "-"), strict=True):
+            curve = 100 * mean_over_seeds(done, "recovery_by_epoch", kind=kind, lr=lr)
+            label = f"{kind}, rate {lr}: {curve[-1]:.1f} % at the end"
+            recovery.plot(np.arange(1, len(curve) + 1), curve, line, color=f"C{colour}", label=label)
         for ax, key in ((right, "confidence_right"), (wrong, "confidence_wrong")):
-            counts = mean_over_seeds(done, key, kind=kind)
+            counts = mean_over_seeds(done, key, kind=kind, lr=RATES[1])
             ax.stairs(100 * counts / max(counts.sum(), 1), BINS, label=kind)
     recovery.set(xlabel="epoch", ylabel="%", title="right labels (recovery accuracy)")
-    right.set(xlabel="largest soft label", ylabel="% of them", title="soft labels that are right")
-    wrong.set(xlabel="largest soft label", ylabel="% of them", title="soft labels that are wrong")
+    right.set(xlabel="largest soft label", ylabel="% of them", title=f"soft labels that are right, rate {RATES[1]}")
+    wrong.set(xlabel="largest soft label", ylabel="% of them", title=f"soft labels that are wrong, rate {RATES[1]}")
     recovery.legend(fontsize="small"), right.legend(fontsize="small")
     figure.suptitle("Normalisation and soft labels, half of the labels redrawn")
     return figure
