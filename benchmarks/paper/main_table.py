@@ -56,7 +56,7 @@ def draw(done: list[tuple[Settings, Result]], budget: Budget) -> Any:
             means = [100 * mean_over_seeds(done, key, rate=rate, method=method) for rate in RATES[KIND]]
             ax.plot(RATES[KIND], means, marker="o", markersize=3, label=method, **style)
             ax.set(xlabel=AXIS[KIND], ylabel="%", title=title)
-    axes[0].legend(fontsize="x-small")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize="small")
     means = table(done)
     print(means.to_string(index=False))
     means.to_csv(RESULTS / "paper" / f"main_table_{KIND}_{budget.name}.csv", index=False)

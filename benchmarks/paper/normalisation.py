@@ -91,10 +91,10 @@ def draw(done: list[tuple[Settings, Result]], budget: Budget) -> Any:
         for ax, key in ((right, "confidence_right"), (wrong, "confidence_wrong")):
             counts = mean_over_seeds(done, key, kind=kind, lr=RATES[1])
             ax.stairs(100 * counts / max(counts.sum(), 1), BINS, label=kind)
-    recovery.set(xlabel="epoch", ylabel="%", title="right labels (recovery accuracy)")
+    recovery.set(xlabel="epoch", ylabel="%", ylim=(10, 100), title="right labels (recovery accuracy)")
     right.set(xlabel="largest soft label", ylabel="% of them", title=f"soft labels that are right, rate {RATES[1]}")
     wrong.set(xlabel="largest soft label", ylabel="% of them", title=f"soft labels that are wrong, rate {RATES[1]}")
-    recovery.legend(fontsize="small"), right.legend(fontsize="small")
+    recovery.legend(fontsize="small", loc="upper right"), right.legend(fontsize="small")
     figure.suptitle("Normalisation and soft labels, half of the labels redrawn")
     return figure
 
