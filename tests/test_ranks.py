@@ -46,7 +46,8 @@ params = {
     "networks": {"module_params": {"hidden": (16,), "dropout": 0.0}},
     "dataset": {"module_params": {"hidden": (16,), "dropout": 0.0}, "cross_fit": 0, "begin": 2},
     "convolutions": {"module": torch.nn.Sequential(
-        torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(4 * 3 * 1, 3))},
+        torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(4 * 3 * 1, 3)),
+        "precision": "float32"},  # bfloat16, where the processor has it, rounds half a batch otherwise than a whole one
     "retrained": {"module_params": {"hidden": (16,), "dropout": 0.0}, "cross_fit": 0, "retrain_epochs": 2,
                   "prior_momentum": 0.5, "optimizer_params": {"momentum": 0.9}, "checkpoint": f"{folder}/states"},
 }[kind]
