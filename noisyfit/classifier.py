@@ -359,6 +359,8 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
         """Give the network's class probabilities.
 
+        As the networks give them: only `soft_labels_` and those of `correct` are calibrated.
+
         Parameters
         ----------
         X : array-like, DataFrame, sparse matrix, memmap, Tensor or Dataset, n_samples rows

@@ -62,6 +62,8 @@ def uniform_noise(n_classes: int, rate: float) -> NDArray[np.float64]:
 def symmetric_noise(n_classes: int, rate: float) -> NDArray[np.float64]:
     """Transition matrix that changes a share of the labels to another class, each equally likely.
 
+    Not what the paper calls symmetric noise: that is `uniform_noise`.
+
     Parameters
     ----------
     n_classes : int

@@ -77,13 +77,14 @@ def outputs_of(net: JointNet, data: Cifar) -> Tensor:
 
 
 def objective(log_proba: Tensor, labels: LabelStore, noise: NoiseMatrix, prior: Tensor) -> dict[str, float]:
-    """Give the terms over all images: L_c, L_p and L_e by the current labels, L_o by the current noise matrix."""
+    """Give the terms over all images, by the current labels and the current noise matrix."""
     targets = labels.targets(torch.arange(len(labels.given), device=labels.device)).cpu()
+    log_evidence = noise.matrix.float().log()[:, labels.given.cpu()].T
     return {
         "L_c": float(kl_classification_loss(log_proba, targets)),
         "L_p": float(class_prior_divergence(log_proba, prior.cpu())),
         "L_e": float(prediction_entropy(log_proba)),
-        "L_o": float(noise.evidence_loss()),
+        "L_o": -float((targets * log_evidence).sum(dim=1).mean()),
     }
 
 
