@@ -16,12 +16,13 @@ from .noise import NoiseMatrix, temper
 from .refusal import Unseen, judge_unseen, reason_to_refuse
 from .storage import row_blocks
 
-__all__ = ["Evidence", "FirstLook", "conclude", "evidence_weight", "keep_within_margin", "look_first"]
+__all__ = ["Evidence", "FirstLook", "conclude", "evidence_weight", "keep_within_margin", "look_first", "with_confusions"]
 
 _LEAST_WEIGHT = 0.5  # while training
 _UNUSUAL = 0.015  # share of rows that may look like another class although their labels are right, at least
 _UNUSUAL_MISSES = 0.4  # the same, as a share of the rows whose class the outputs miss
 _MOST_DOUBT = 0.99  # below 1, so that the order of the suspects is kept
+_CONFUSIONS = 0.3  # share of the confusion matrix in T, the rest is the most likely T
 
 
 class Evidence(NamedTuple):
@@ -89,11 +90,27 @@ def conclude(
     missed = _weighted_mean(1.0 - outputs.amax(dim=1), sample_weight)
     doubt = _doubt(first.found_wrong, calibrated.wrong_share(), missed)
     evidence = Evidence(1.0, temperature, doubt, refused)
-    labels.revise(noise.mix_in_given_(calibrated.posterior_(outputs, evidence.weight), evidence.doubt))
+    likely = with_confusions(calibrated, outputs, labels.given, sample_weight)
+    labels.revise(noise.mix_in_given_(likely.posterior_(outputs, evidence.weight), evidence.doubt))
     noise.step(labels.soft_labels)
     if refused:
         labels.train_on_given()
     return evidence
+
+
+def with_confusions(
+    calibrated: NoiseMatrix, outputs: Tensor, given: Tensor, sample_weight: Tensor | None
+) -> NoiseMatrix:
+    """Give a noise matrix between the most likely one and that which takes all that outputs say for the truth.
+
+    The most likely matrix explains as much as it can by overlap of the classes: where people err on what is hard for
+    networks, too, it finds too few labels wrong. The other calls every disagreement an error of the labels, the network's
+    own ones as well. Where outputs are sharp and right, both are the same.
+    """
+    confusions = NoiseMatrix(given, outputs.shape[1], sample_weight)
+    confusions.step(outputs)
+    matrix = torch.lerp(calibrated.matrix, confusions.matrix, _CONFUSIONS)
+    return NoiseMatrix(given, outputs.shape[1], sample_weight, matrix)
 
 
 def _doubt(found_at_first: float, found_in_the_end: float, missed: float) -> float:

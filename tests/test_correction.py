@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from noisyfit.correction import conclude, evidence_weight, look_first
+from noisyfit.calibration import calibrate
+from noisyfit.correction import conclude, evidence_weight, look_first, with_confusions
 from noisyfit.labels import LabelStore, label_rule
 from noisyfit.noise import NoiseMatrix, corrupt_labels, symmetric_noise
 
@@ -56,6 +57,33 @@ def test_many_contradictions_are_wrong_labels(rate):
     assert evidence.doubt < 0.25
     assert (labels.soft_labels.argmax(dim=1).numpy() == Y).mean() > 0.99
     assert noise.wrong_share() == pytest.approx((given != Y).mean(), abs=0.03)
+
+
+def test_labels_that_err_where_outputs_are_unsure():
+    """Likelihood takes them for overlap of the classes and finds hardly any label wrong."""
+    rng = np.random.RandomState(0)
+    second, unsure = (Y + rng.randint(1, N_CLASSES, N)) % N_CLASSES, rng.rand(N) < 0.6
+    given = np.where(unsure & (rng.rand(N) < 0.45), second, Y)  # 27 % wrong
+    true, other = torch.eye(N_CLASSES)[Y], torch.eye(N_CLASSES)[second]
+    sure, torn = 0.96 * true + 0.01, 0.53 * true + 0.43 * other + 0.01
+    outputs = torch.where(torch.from_numpy(unsure)[:, None], torn, sure)
+    right, found = [], []
+    most_likely = calibrate(outputs, torch.from_numpy(given), None, torch.Generator()).noise
+    for noise in (most_likely, with_confusions(most_likely, outputs, torch.from_numpy(given), None)):
+        labels = noise.posterior_(outputs.clone(), 1.0)
+        right.append((labels.argmax(dim=1).numpy() == Y).mean())
+        found.append(1 - float(labels[torch.arange(N), torch.from_numpy(given)].mean()))
+    assert found[0] < 0.001 < 0.02 < found[1] < 0.27
+    assert right[0] < (given == Y).mean() + 0.01
+    assert right[1] >= right[0]
+
+
+def test_sharp_outputs_leave_the_noise_matrix_as_it_is():
+    matrix = symmetric_noise(N_CLASSES, 0.3)
+    given = torch.from_numpy(corrupt_labels(Y, matrix, random_state=0))
+    outputs = outputs_that_miss(Y, 0.0)
+    most_likely = calibrate(outputs, given, None, torch.Generator()).noise
+    np.testing.assert_allclose(with_confusions(most_likely, outputs, given, None).matrix, most_likely.matrix, atol=0.01)
 
 
 def test_the_weight_of_given_labels():
