@@ -79,7 +79,8 @@ for name, column in zip(list(methods)[1:], axes.T, strict=True):
 # %%
 # The paper's figures. Plain training predicts ever more of the given labels, wrong ones too, while its test accuracy
 # falls. So do the networks of joint optimisation until the labels are updated (dotted line); from then on there are
-# few wrong labels left to learn. Last panel: soft labels get further than hard ones, but here more slowly, unlike in the paper.
+# few wrong labels left to learn. Last panel: soft labels get further than hard ones, but more slowly, unlike in the
+# paper.
 figure, ((loss, given), (test, recovery)) = plt.subplots(2, 2, figsize=(7, 6), layout="constrained", sharex=True)
 for number, (name, clf) in enumerate(fitted.items()):
     style = {"color": f"C{number}", "linewidth": 1.2}

@@ -16,7 +16,15 @@ from .noise import NoiseMatrix, temper
 from .refusal import Unseen, judge_unseen, reason_to_refuse
 from .storage import row_blocks
 
-__all__ = ["Evidence", "FirstLook", "conclude", "evidence_weight", "keep_within_margin", "look_first", "with_confusions"]
+__all__ = [
+    "Evidence",
+    "FirstLook",
+    "conclude",
+    "evidence_weight",
+    "keep_within_margin",
+    "look_first",
+    "with_confusions",
+]
 
 _LEAST_WEIGHT = 0.5  # while training
 _UNUSUAL = 0.015  # share of rows that may look like another class although their labels are right, at least
