@@ -65,11 +65,10 @@ def fit_by_hand(
     batch_size: int,
     lr: float,
     prepare: Callable[[Tensor], Tensor] | None = None,
+    layout: torch.memory_format = torch.contiguous_format,
 ) -> Tensor:
     """Algorithm 1 of the paper as a loop over tensors, with the library's loss; gives the corrected labels."""
-    network = copy.deepcopy(network).train()
-    if prepare is not None:
-        network = network.to(memory_format=torch.channels_last)
+    network = copy.deepcopy(network).train().to(memory_format=layout)
     optimizer = torch.optim.SGD(network.parameters(), lr)
     n_rows, n_classes = len(x), 10
     labels = nn.functional.one_hot(torch.from_numpy(y), n_classes).float()
@@ -77,7 +76,7 @@ def fit_by_hand(
     outputs = torch.empty(WINDOW, n_rows, n_classes)
     for epoch in range(epochs):
         for rows in torch.randperm(n_rows).split(batch_size):
-            batch = x[rows] if prepare is None else prepare(x[rows])
+            batch = x[rows] if prepare is None else prepare(x[rows]).contiguous(memory_format=layout)
             optimizer.zero_grad(set_to_none=True)
             logits = network(batch)
             step = objective_gradient(logits, labels[rows], prior, ALPHA, BETA)
@@ -104,27 +103,27 @@ def fit_of_mlp(batch_size: int) -> Race:
 
 
 def prepare_images(batch: Tensor) -> Tensor:
-    return crop_flip(batch.float().div_(255)).contiguous(memory_format=torch.channels_last)
+    return crop_flip(batch.float().div_(255))
 
 
-def fit_of_cnn(precision: str = "float32", target: float = 1.02) -> Race:
+def fit_of_cnn(precision: str = "float32", target: float = 1.02, channels_last: bool = True) -> Race:
     X, y = images(2_000)
     network, shared = SlimNet(10), {"batch_size": 128, "lr": 0.05}
     clf = JointOptimizationClassifier(
         network, max_epochs=2, augment="crop_flip", precision=precision, **shared, **PAPER
     )
-    x = torch.from_numpy(X)
+    x, layout = torch.from_numpy(X), torch.channels_last if channels_last else torch.contiguous_format
     return Race(
         f"fit, CNN on 32 x 32 images, crop and flip, batch 128, {precision}",
-        "a hand-written loop over tensors in float32",
+        f"a hand-written loop over tensors in float32, {'channels last' if channels_last else 'default layout'}",
         target,
         lambda: clf.fit(X, y),
-        lambda: fit_by_hand(network, x, y, epochs=2, prepare=prepare_images, **shared),
+        lambda: fit_by_hand(network, x, y, epochs=2, prepare=prepare_images, layout=layout, **shared),
     )
 
 
-def fit_of_cnn_in_bfloat16() -> Race | None:
-    return fit_of_cnn("auto", 0.5) if _bfloat16_is_fast() else None
+def fit_of_cnn_in_bfloat16(channels_last: bool) -> Race | None:
+    return fit_of_cnn("auto", 0.5, channels_last) if _bfloat16_is_fast() else None
 
 
 def _bfloat16_is_fast() -> bool:
@@ -288,7 +287,8 @@ RACES: dict[str, Callable[[], Race | None]] = {
     "mlp_512": lambda: fit_of_mlp(512),
     "mlp_128": lambda: fit_of_mlp(128),
     "cnn": fit_of_cnn,
-    "cnn_bfloat16": fit_of_cnn_in_bfloat16,
+    "cnn_bfloat16": lambda: fit_of_cnn_in_bfloat16(channels_last=False),
+    "cnn_bfloat16_channels_last": lambda: fit_of_cnn_in_bfloat16(channels_last=True),
     "skorch": against_skorch,
     "pil": against_pil,
     "cleanlab": against_cleanlab,

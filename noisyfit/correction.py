@@ -112,8 +112,8 @@ def with_confusions(
     """Give a noise matrix between the most likely one and that which takes all that outputs say for the truth.
 
     The most likely matrix explains as much as it can by overlap of the classes: where people err on what is hard for
-    networks, too, it finds too few labels wrong. The other calls every disagreement an error of the labels, the network's
-    own ones as well. Where outputs are sharp and right, both are the same.
+    networks, too, it finds too few labels wrong. The other calls every disagreement an error of the labels, the
+    network's own ones as well. Where outputs are sharp and right, both are the same.
     """
     confusions = NoiseMatrix(given, outputs.shape[1], sample_weight)
     confusions.step(outputs)
