@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,32 @@ def test_plain_training_learns_and_tells_of_every_epoch():
     assert len(told) == 8
     assert told[-1][1] > 0.9 > told[0][1]
     assert plain.predict(network, X).shape == (256, 10)
+
+
+@pytest.mark.parametrize("network", ["paper", "fast"])
+def test_the_protocol_at_the_size_of_a_test(network, tmp_path, monkeypatch):
+    import protocol
+    from cifar_data import Cifar
+    from harness import CPU
+
+    rng = np.random.RandomState(0)
+    y = np.arange(120) % 10
+    X = rng.randint(0, 256, (120, 3, 32, 32)).astype(np.uint8)
+    data = Cifar(X, rng.permutation(y), y, X[:20], y[:20])
+    monkeypatch.setattr(protocol, "STATES", tmp_path)
+    monkeypatch.setattr(protocol.Budget, "load", lambda *args: data)
+    monkeypatch.setattr(protocol.FastNet.__init__, "__defaults__", ((4, 8, 8),))
+    budget = CPU._replace(n_images=120, epochs=10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of refused labels
+        result = protocol.run({"settings": network, "labels": "uniform_50", "seed": 0}, budget)
+    if network == "paper":  # at this size the slim network; 10 epochs of step 1, 6 of step 2, 108 of the images
+        places = (16 * 16, 16 * 16, 8 * 8, 8 * 8, 4 * 4)
+        widths = ((12, 24), (24, 48), (48, 48), (48, 96), (96, 96))
+        multiplications = 960 + sum(9 * w * v * n for (w, v), n in zip(widths, places, strict=True))
+        assert result["pflop"] == pytest.approx(1e-15 * 108 * 16 * 3 * 2 * multiplications)
+    assert result["fit_seconds"] > 0
+    assert len(list(tmp_path.iterdir())) == 1  # where it would go on
 
 
 def test_a_study_goes_on_where_it_was(tmp_path, monkeypatch):
