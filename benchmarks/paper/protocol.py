@@ -54,10 +54,10 @@ def paper_settings(budget: Budget) -> dict[str, Any]:
 
 
 def fast_settings(budget: Budget) -> dict[str, Any]:
-    """Give the defaults, with a fifth of the paper's epochs."""
+    """Give the defaults, with 32 of the paper's 200 epochs: 2.4 of its 23.9 PFLOP."""
     return {
         "module": FastNet,
-        "max_epochs": max(2, budget.epochs // 5),
+        "max_epochs": max(2, budget.epochs * 4 // 25),
         "batch_size": 512,
         "lr": 0.1,
         "optimizer_params": {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4},
