@@ -2,8 +2,8 @@
 Choosing alpha and beta with noisy labels only
 ==============================================
 
-There are no clean labels to tune on. Accuracy on held-out *noisy* labels ranks settings much as clean labels would:
-wrong labels there lower every setting's score alike. (Log-loss does not: it favours settings that hedge.)
+There are no clean labels to tune on. Accuracy on held-out *noisy* labels is a fair guide to accuracy on clean ones,
+with more than two classes: wrong labels lower every setting's score alike. (Log-loss favours settings that hedge.)
 """
 
 # %%

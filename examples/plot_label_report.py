@@ -58,7 +58,7 @@ print(counts.rename_axis("label").to_string())
 # -------------------
 # Sorted by ``label_quality``, wrong labels come first. Of the first k rows, how many are wrong, and how many of all
 # wrong labels are among them? The estimated noise rate, which needs no true labels, says about where to stop
-# (dotted).
+# (dotted) where errors are random, as here; of labels by people it finds too few wrong.
 is_wrong = (y_noisy != y_clean)[np.argsort(report["label_quality"].to_numpy(), kind="stable")]
 k = np.arange(1, len(is_wrong) + 1)
 n_estimated = clf.noise_rate_ * len(report)
