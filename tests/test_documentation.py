@@ -126,7 +126,7 @@ def what_the_pages_speak_of(folder):
         "X_new": X[:5],
         "y_new": y[:5],
         "images": X.reshape(-1, 1, 8, 8),
-        "texts": [f"wine of {alcohol:.0f} percent, colour {colour:.0f}" for alcohol, colour in wines[:, [0, 9]]],
+        "texts": [f"wine {1000 + i}: {row[0]:.0f} percent, colour {row[9]:.0f}" for i, row in enumerate(wines)],
         "topics": kind,
         "size": np.where(np.arange(len(wines)) % 50, wines[:, 0], np.nan),
         "colour": np.where(wines[:, 9] > 5, "dark", "light"),
