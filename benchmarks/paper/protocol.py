@@ -96,17 +96,21 @@ def flop_of_an_image(clf: JointOptimizationClassifier) -> float:
 
 def draw(done: list[tuple[Settings, Result]], budget: Budget) -> Any:
     figure, (ax,) = panels(1, height=3.2)
+    names = []
     for i, (name, labels) in enumerate(RUNS):
         test, recovery, pflop, seconds = (
             mean_over_seeds(done, key, settings=name, labels=labels)
             for key in ("test_last", "recovery", "pflop", "fit_seconds")
         )
-        ax.barh([i - 0.2, i + 0.2], [100 * test, 100 * recovery], height=0.35, color=["C0", "C1"])
-        text = f"{NAMES[name]}\n{LABELS[labels]}\n{pflop:.2g} PFLOP, {seconds:,.0f} s"
-        ax.text(1, i, text, va="center", fontsize="small", color="white")
+        names.append(f"{NAMES[name]}\n{LABELS[labels]}\n{pflop:.2g} PFLOP, {seconds:,.0f} s")
+        for place, share, color in ((i - 0.2, test, "C0"), (i + 0.2, recovery, "C1")):
+            bar = ax.barh(place, 100 * share, height=0.35, color=color)
+            ax.bar_label(bar, fmt="%.1f", padding=2, fontsize="small")
         print(f"{name:6} {labels:12} test {test:.1%}, labels right {recovery:.1%}, {pflop:.3g} PFLOP, {seconds:.0f} s")
-    ax.set(xlim=(0, 100), xlabel="%", yticks=[], title=f"{budget.n_images:,} images: test accuracy, labels right")
+    ax.set(xlim=(0, 110), xlabel="%", title=f"{budget.n_images:,} images")
+    ax.set_yticks(range(len(RUNS)), names, fontsize="small")
     ax.invert_yaxis()
+    figure.legend(ax.containers[:2], ["test accuracy", "labels right"], loc="outside lower center", ncols=2)
     return figure
 
 
