@@ -312,7 +312,11 @@ def test_a_page_of_another_report_starts_anew(opened, tmp_path, report):
 
 
 def test_kept_progress_that_cannot_be_read(opened):
-    # under the page's own key, which need not be there yet or the only one
+    opened.press("a")
+    opened.run(
+        "window.dispatchEvent(new Event('pagehide'))"
+    )  # it is saved now, and not once more when the page is left
+    # under the page's own key, which need not be the only one
     fingerprint = json.loads(opened.text("#data"))["fingerprint"]
     opened.run("localStorage.setItem(`noisyfit-review:${arguments[0]}`, '[[0')", fingerprint)
     opened.driver.refresh()

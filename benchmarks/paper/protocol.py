@@ -8,6 +8,7 @@ once. Runs that were cut go on from their last epoch. Says how much arithmetic w
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ class FastNet(nn.Sequential):
     def __init__(self, n_classes: int, widths: tuple[int, ...] = (64, 256, 256)):
         stem = 24
         layers: list[nn.Module] = [nn.Conv2d(3, stem, 2, bias=False), nn.BatchNorm2d(stem), nn.GELU()]
-        for width_in, width in zip((stem, *widths), widths, strict=False):
+        for width_in, width in itertools.pairwise((stem, *widths)):
             layers += [nn.Conv2d(width_in, width, 3, padding=1, bias=False), nn.MaxPool2d(2)]
             layers += [nn.BatchNorm2d(width), nn.GELU()]
             layers += [nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.GELU()]
