@@ -8,7 +8,7 @@ from typing import Any
 __all__ = ["BeginRule"]
 
 _PATIENCE = 5  # epochs without a better agreement
-_LATEST = 0.5  # share of the epochs after which "auto" waits no longer
+_LATEST = 0.7  # share of the epochs after which "auto" waits no longer
 
 
 class BeginRule:

@@ -23,12 +23,14 @@ __all__ = [
     "evidence_weight",
     "keep_within_margin",
     "look_first",
+    "weigh_evidence_",
     "with_confusions",
 ]
 
 _LEAST_WEIGHT = 0.5  # while training
-_UNUSUAL = 0.015  # share of rows that may look like another class although their labels are right, at least
-_UNUSUAL_MISSES = 0.4  # the same, as a share of the rows whose class the outputs miss
+_UNUSUAL = 0.019  # share of rows that may look like another class although their labels are right, at least
+_UNUSUAL_MISSES = 0.57  # the same, as a share of the rows whose class the outputs miss
+_STEEPNESS = 10  # of the step from doubt to none
 _MOST_DOUBT = 0.99  # below 1, so that the order of the suspects is kept
 _CONFUSIONS = 0.3  # share of the confusion matrix in T, the rest is the most likely T
 
@@ -63,6 +65,16 @@ def evidence_weight(gamma: float | str, folds: Tensor | None, noise: NoiseMatrix
     if not isinstance(gamma, str):
         return gamma
     return 0.0 if folds is None else max(_LEAST_WEIGHT, 1.0 - noise.wrong_share())
+
+
+def weigh_evidence_(outputs: Tensor, gamma: float | str, folds: Tensor | None, noise: NoiseMatrix) -> Tensor:
+    """Turn averaged outputs (n_samples, n_classes), in place, into labels for the next epoch.
+
+    The step for a `gamma` that is given is the exact one of the objective. One that is found damps the evidence as if
+    the labels were noisier, so that no class gains by it.
+    """
+    weight = evidence_weight(gamma, folds, noise)
+    return noise.posterior_(outputs, weight, normalised=isinstance(gamma, str)) if weight else outputs
 
 
 class FirstLook(NamedTuple):
@@ -125,10 +137,10 @@ def _doubt(found_at_first: float, found_in_the_end: float, missed: float) -> flo
     """Give the share of the labels found wrong that is taken to be right all the same.
 
     In any data some rows look like another class although their label is right, the more, the worse outputs know the
-    classes; nothing in the outputs tells these rows from wrong labels. Where no more labels are found wrong than there
-    may be such rows, all are given back; where many more, hardly any: the ratio of both, to the third power. Both
-    counts of what is found can mislead: the first where networks take labels that flip from class to class for overlap,
-    the last where labels have drifted; their product seldom does.
+    classes; nothing in the outputs tells these rows from wrong labels. Where fewer labels are found wrong than there
+    may be such rows, all are given back; where clearly more, hardly any. Both counts of what is found can mislead: the
+    first where networks take labels that flip from class to class for overlap, the last where labels have drifted;
+    their product seldom does.
 
     Parameters
     ----------
@@ -141,7 +153,7 @@ def _doubt(found_at_first: float, found_in_the_end: float, missed: float) -> flo
     """
     unusual = max(_UNUSUAL, _UNUSUAL_MISSES * missed)
     found = max(math.sqrt(found_at_first * found_in_the_end), 1e-9)
-    return min(_MOST_DOUBT, (unusual / found) ** 3)
+    return min(_MOST_DOUBT, 1.0 / (1.0 + (found / unusual) ** _STEEPNESS))
 
 
 def _weighted_mean(values: Tensor, weight: Tensor | None) -> float:

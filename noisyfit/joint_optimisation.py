@@ -15,7 +15,7 @@ from ._parameters import resolve_batch_size
 from .augmentation import as_augmentation
 from .begin import BeginRule
 from .checkpoint import NoCheckpoint
-from .correction import Evidence, conclude, evidence_weight, keep_within_margin, look_first
+from .correction import Evidence, conclude, evidence_weight, keep_within_margin, look_first, weigh_evidence_
 from .devices import use_bfloat16
 from .ensembles import combine_networks
 from .labels import LabelStore, bytes_of_outputs, label_rule
@@ -137,8 +137,7 @@ class JointOptimization:
             if self.params.gamma != 0 and problem.folds is not None:  # outputs have not seen the given labels
                 self._blocks.first = look_first(outputs, labels.given, noise.sample_weight, self.generator)
             noise.step(outputs)  # the T of labels as given is the identity, which would keep them all
-        weight = evidence_weight(self.params.gamma, problem.folds, noise)
-        labels.step(noise.posterior_(outputs, weight) if weight else outputs)
+        labels.step(weigh_evidence_(outputs, self.params.gamma, problem.folds, noise))
         noise.step(labels.soft_labels)
         if isinstance(self.params.class_prior, str) and self.params.class_prior == "estimated":
             problem.class_prior.copy_(noise.true_class_shares())  # the tensor that the objective holds

@@ -365,7 +365,7 @@ class NoiseMatrix:
         """Give the (weighted) share of given labels that the labels of the last step call wrong."""
         return max(0.0, 1.0 - float(self._counts.diagonal().sum()) / self._total)  # rounding may leave it just below
 
-    def posterior_(self, proba: Tensor, gamma: float) -> Tensor:
+    def posterior_(self, proba: Tensor, gamma: float, normalised: bool = False) -> Tensor:
         r"""Weigh outputs by the given labels, in place.
 
         .. math:: y_{ij} \propto s_{ij} T_{j,given(i)}^\gamma
@@ -379,13 +379,19 @@ class NoiseMatrix:
             Outputs; overwritten.
         gamma : float
             Weight of the given label, at least 0.
+        normalised : bool, default=False
+            Divide each row of :math:`T^\gamma` by its sum, so that it is a noise matrix again, of noisier labels.
+            Without it a gamma below 1 favours classes whose given labels are scattered.
 
         Returns
         -------
         Tensor of shape (n_samples, n_classes)
             `proba`, rows sum to 1.
         """
-        log_evidence = (gamma * self.matrix.log()).T.to(proba.dtype).to(proba.device)  # a row a given label
+        log_evidence = gamma * self.matrix.log()
+        if normalised:
+            log_evidence -= log_evidence.logsumexp(dim=1, keepdim=True)
+        log_evidence = log_evidence.T.to(proba.dtype).to(proba.device)  # a row a given label
         for rows in self._blocks():
             proba[rows] = proba[rows].log().add_(log_evidence[self._given[rows]]).softmax(dim=1)
         return proba

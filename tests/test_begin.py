@@ -32,8 +32,8 @@ def test_auto_is_not_deterred_by_a_dip():
     assert begins("auto", 100, [0.5, 0.4, 0.4, 0.4, 0.6, *[0.5] * 10]) == 5 + 5
 
 
-@pytest.mark.parametrize(("max_epochs", "latest"), [(1, 1), (2, 1), (10, 5), (60, 30)])
-def test_auto_waits_for_half_of_the_epochs_at_most(max_epochs, latest):
+@pytest.mark.parametrize(("max_epochs", "latest"), [(1, 1), (2, 1), (10, 7), (60, 42)])
+def test_auto_waits_for_seven_tenths_of_the_epochs_at_most(max_epochs, latest):
     rising = [epoch / max_epochs for epoch in range(max_epochs)]
     assert begins("auto", max_epochs, rising) == latest
 

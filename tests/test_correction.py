@@ -49,12 +49,12 @@ def test_a_few_unusual_rows_are_no_wrong_labels(share):
     assert not unusual.any() or quality[unusual].max() < quality[~unusual].min()  # still the first to look at
 
 
-@pytest.mark.parametrize("rate", [0.05, 0.2, 0.4])
+@pytest.mark.parametrize("rate", [0.03, 0.05, 0.2, 0.4])
 def test_many_contradictions_are_wrong_labels(rate):
     given = corrupt_labels(Y, symmetric_noise(N_CLASSES, rate), random_state=0)
     evidence, labels, noise = concluded(given, outputs_that_miss(Y, 0.005))
     assert evidence.refused is None
-    assert evidence.doubt < 0.25
+    assert evidence.doubt < 0.05
     assert (labels.soft_labels.argmax(dim=1).numpy() == Y).mean() > 0.99
     assert noise.wrong_share() == pytest.approx((given != Y).mean(), abs=0.03)
 

@@ -188,6 +188,29 @@ def test_the_posterior_is_bayes_rule():
     np.testing.assert_allclose(noise.posterior_(torch.tensor(s), 1.0), expected)
 
 
+def test_normalised_evidence_favours_no_class():
+    """Labels drawn through the damped matrix leave the outputs, on average, as they were; without it they do not."""
+    damped = np.array([[0.7, 0.3, 0.0], [0.05, 0.9, 0.05], [0.2, 0.3, 0.5]]) ** 0.5
+    damped /= damped.sum(axis=1, keepdims=True)
+    s = np.array([0.6, 0.3, 0.1])
+    noise = NoiseMatrix(torch.arange(3), 3)
+    noise.matrix = torch.tensor(damped**2 / (damped**2).sum(axis=1, keepdims=True))
+    chances = s @ damped  # of each given label
+    means = {
+        normalised: chances @ noise.posterior_(torch.tensor(np.tile(s, (3, 1))), 0.5, normalised).numpy()
+        for normalised in (True, False)
+    }
+    np.testing.assert_allclose(means[True], s, atol=1e-9)
+    assert means[False][2] > 1.04 * s[2]  # the class whose labels are scattered most
+
+
+def test_normalised_evidence_of_full_weight_is_the_posterior():
+    s = torch.tensor(np.random.RandomState(0).dirichlet(np.ones(4), 20))
+    noise = NoiseMatrix(torch.arange(20) % 4, 4)
+    noise.step(torch.tensor(np.random.RandomState(1).dirichlet(np.ones(4), 20)))
+    torch.testing.assert_close(noise.posterior_(s.clone(), 1.0, normalised=True), noise.posterior_(s.clone(), 1.0))
+
+
 def test_given_labels_say_nothing_where_rows_of_the_matrix_are_equal():
     s = torch.tensor(np.random.RandomState(0).dirichlet(np.ones(3), 20))
     noise = NoiseMatrix(torch.arange(20) % 3, 3)

@@ -8,18 +8,17 @@ once. Runs that were cut go on from their last epoch. Says how much arithmetic w
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import Any
 
 import torch
 from sklearn.model_selection import train_test_split
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from noisyfit import JointOptimizationClassifier
 from noisyfit.metrics import label_error_scores, recovery_accuracy
 
+from cifar10n import FastNet
 from harness import CPU, Budget, Result, Settings, Study, main, mean_over_seeds, panels
 
 NOISY, VALIDATION = 45_000, 5_000  # images, of the paper's 50,000
@@ -27,19 +26,6 @@ RUNS = (("paper", "uniform_50"), ("fast", "uniform_50"), ("fast", "human_worse")
 NAMES = {"paper": "paper: PreAct ResNet-32", "fast": "defaults: network made for speed"}
 LABELS = {"uniform_50": "half of the labels redrawn", "human_worse": "worst human labels"}
 STATES = Path(__file__).parents[1] / ".cache" / "protocol"
-
-
-class FastNet(nn.Sequential):
-    """Few large convolutions behind a stem of 2 x 2: what a GPU is good at."""
-
-    def __init__(self, n_classes: int, widths: tuple[int, ...] = (64, 256, 256)):
-        stem = 24
-        layers: list[nn.Module] = [nn.Conv2d(3, stem, 2, bias=False), nn.BatchNorm2d(stem), nn.GELU()]
-        for width_in, width in itertools.pairwise((stem, *widths)):
-            layers += [nn.Conv2d(width_in, width, 3, padding=1, bias=False), nn.MaxPool2d(2)]
-            layers += [nn.BatchNorm2d(width), nn.GELU()]
-            layers += [nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.GELU()]
-        super().__init__(*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(widths[-1], n_classes))
 
 
 def runs(budget: Budget, seeds: list[int]) -> list[Settings]:
