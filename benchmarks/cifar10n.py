@@ -1,7 +1,7 @@
 """Cross entropy against joint optimisation on a CIFAR-10 subset: same network, rows, settings and epochs.
 
     python benchmarks/cifar10n.py --data FOLDER --subset 5000 --epochs 40 --labels human_worse --seeds 0 1
-    python benchmarks/cifar10n.py --data FOLDER --subset 50000 --epochs 24 --network fast --widths 32 64 128 --crop \
+    python benchmarks/cifar10n.py --data FOLDER --subset 50000 --epochs 25 --widths 32 64 64 128 128 \
         --methods noisyfit --seeds 0 --score-last
 
 Prints, for each method and seed and as mean and spread, the test accuracy of the best and the last epoch, the

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from noisyfit.calibration import calibrate
-from noisyfit.correction import conclude, evidence_weight, look_first, with_confusions
+from noisyfit.correction import conclude, evidence_weight, look_first, weigh_evidence_, with_confusions
 from noisyfit.labels import LabelStore, label_rule
 from noisyfit.noise import NoiseMatrix, corrupt_labels, symmetric_noise
 
@@ -57,6 +57,21 @@ def test_many_contradictions_are_wrong_labels(rate):
     assert evidence.doubt < 0.05
     assert (labels.soft_labels.argmax(dim=1).numpy() == Y).mean() > 0.99
     assert noise.wrong_share() == pytest.approx((given != Y).mean(), abs=0.03)
+
+
+def test_a_weight_that_is_given_is_that_of_the_objective_and_one_that_is_found_favours_no_class():
+    folds, given = torch.zeros(4, dtype=torch.int64), torch.arange(4)
+    noise, s = NoiseMatrix(given, N_CLASSES), torch.full((4, N_CLASSES), 1 / N_CLASSES, dtype=torch.float64)
+    noise.step(torch.tensor(np.random.RandomState(0).dirichlet(np.ones(N_CLASSES), 4)))
+    evidence = noise.matrix ** evidence_weight("auto", folds, noise)
+    assert 0 < evidence_weight("auto", folds, noise) < 1
+    found = weigh_evidence_(s.clone(), "auto", folds, noise)
+    channel = evidence / evidence.sum(dim=1, keepdim=True)
+    torch.testing.assert_close(found, (channel / channel.sum(dim=0)).T)
+    stated = weigh_evidence_(s.clone(), evidence_weight("auto", folds, noise), folds, noise)
+    torch.testing.assert_close(stated, (evidence / evidence.sum(dim=0)).T)
+    assert not torch.allclose(found, stated, atol=0.01)
+    torch.testing.assert_close(weigh_evidence_(s.clone(), "auto", None, noise), s)  # one network has seen its labels
 
 
 def test_labels_that_err_where_outputs_are_unsure():
