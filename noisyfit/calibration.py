@@ -27,10 +27,11 @@ _LARGEST_SAMPLE = 1 << 21  # outputs (rows times classes) looked at
 
 
 class Calibration(NamedTuple):
-    """A temperature, and the noise matrix that goes with it."""
+    """A temperature, the noise matrix that goes with it, and the temperature of highest likelihood."""
 
     temperature: float
     noise: NoiseMatrix
+    most_likely: float
 
 
 def calibrate(
@@ -58,7 +59,7 @@ def calibrate(
     Returns
     -------
     Calibration
-        The temperature, and a noise matrix for all rows.
+        The temperature, a noise matrix for all rows, and the most likely temperature.
     """
     n_rows, n_classes = proba.shape
     sample = _sample(n_rows, n_classes, generator).to(proba.device)
@@ -73,11 +74,11 @@ def calibrate(
             noise.refine(tempered)
         likelihoods.append(noise.log_likelihoods(tempered))
         matrices.append(noise.matrix)
-    chosen = _nearest_not_clearly_worse(torch.stack(likelihoods), weight, standard_errors)
+    chosen, best = _nearest_not_clearly_worse(torch.stack(likelihoods), weight, standard_errors)
     temperature, all_rows = TEMPERATURES[chosen], NoiseMatrix(given, n_classes, sample_weight, matrices[chosen])
     for _ in range(_STEPS if len(sample) < n_rows else 1):  # T has many more entries to fit than the temperature
         all_rows.refine(proba, temperature)
-    return Calibration(temperature, all_rows)
+    return Calibration(temperature, all_rows, TEMPERATURES[best])
 
 
 def _sample(n_rows: int, n_classes: int, generator: torch.Generator) -> Tensor:
@@ -86,14 +87,15 @@ def _sample(n_rows: int, n_classes: int, generator: torch.Generator) -> Tensor:
     return torch.arange(n_rows) if n_rows <= size else torch.randperm(n_rows, generator=generator)[:size]
 
 
-def _nearest_not_clearly_worse(likelihoods: Tensor, weight: Tensor | None, standard_errors: float) -> int:
+def _nearest_not_clearly_worse(likelihoods: Tensor, weight: Tensor | None, standard_errors: float) -> tuple[int, int]:
     """Choose the temperature nearest to 1 whose likelihood is within so many standard errors of the best.
 
-    `likelihoods` has shape (n_temperatures, n_samples).
+    `likelihoods` has shape (n_temperatures, n_samples). Gives the positions of the chosen one and of the best.
     """
     if weight is not None:
         likelihoods = likelihoods * weight
-    behind = likelihoods[likelihoods.sum(dim=1).argmax()] - likelihoods
+    best = int(likelihoods.sum(dim=1).argmax())
+    behind = likelihoods[best] - likelihoods
     allowed = standard_errors * behind.std(dim=1, correction=0) * math.sqrt(behind.shape[1])
     candidates = (behind.sum(dim=1) <= allowed).nonzero().squeeze(1).tolist()
-    return min(candidates, key=lambda i: abs(math.log(TEMPERATURES[i])))
+    return min(candidates, key=lambda i: abs(math.log(TEMPERATURES[i]))), best

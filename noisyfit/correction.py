@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .calibration import calibrate
+from .calibration import Calibration, calibrate
 from .labels import LabelStore
 from .noise import NoiseMatrix, temper
 from .refusal import Unseen, judge_unseen, reason_to_refuse
@@ -20,11 +20,11 @@ __all__ = [
     "Evidence",
     "FirstLook",
     "conclude",
+    "damp_evidence",
     "evidence_weight",
     "keep_within_margin",
     "look_first",
     "weigh_evidence_",
-    "with_confusions",
 ]
 
 _LEAST_WEIGHT = 0.5  # while training
@@ -32,7 +32,7 @@ _UNUSUAL = 0.019  # share of rows that may look like another class although thei
 _UNUSUAL_MISSES = 0.57  # the same, as a share of the rows whose class the outputs miss
 _STEEPNESS = 10  # of the step from doubt to none
 _MOST_DOUBT = 0.99  # below 1, so that the order of the suspects is kept
-_CONFUSIONS = 0.3  # share of the confusion matrix in T, the rest is the most likely T
+_AS_IN_TRAINING = 0.6  # share of the training's noise matrix and weight in the final ones, at most
 
 
 class Evidence(NamedTuple):
@@ -64,7 +64,11 @@ def evidence_weight(gamma: float | str, folds: Tensor | None, noise: NoiseMatrix
     """
     if not isinstance(gamma, str):
         return gamma
-    return 0.0 if folds is None else max(_LEAST_WEIGHT, 1.0 - noise.wrong_share())
+    return 0.0 if folds is None else _weight_against_leak(noise)
+
+
+def _weight_against_leak(noise: NoiseMatrix) -> float:
+    return max(_LEAST_WEIGHT, 1.0 - noise.wrong_share())
 
 
 def weigh_evidence_(outputs: Tensor, gamma: float | str, folds: Tensor | None, noise: NoiseMatrix) -> Tensor:
@@ -98,39 +102,51 @@ def conclude(
 ) -> Evidence:
     """Calibrate the outputs of cross-fitted networks, and revise labels and noise matrix by them.
 
-    While training the evidence may be given less weight than it has, because what other networks have learned from a
-    given label finds its way back into its row's output. Here it has full weight.
+    New rows, which nobody has learned from, will be weighed by the noise matrix of the final labels at full weight.
     """
     outputs, sample_weight = labels.average_outputs(), noise.sample_weight
     labels.forget_outputs()
-    temperature, calibrated = calibrate(outputs, labels.given, sample_weight, generator)
+    found = calibrate(outputs, labels.given, sample_weight, generator)
     for rows in row_blocks(*outputs.shape):
-        outputs[rows] = temper(outputs[rows], temperature)
-    refused = reason_to_refuse(first.unseen, outputs, calibrated, labels.given, sample_weight)
+        outputs[rows] = temper(outputs[rows], found.temperature)
+    refused = reason_to_refuse(first.unseen, outputs, found.noise, labels.given, sample_weight)
     missed = _weighted_mean(1.0 - outputs.amax(dim=1), sample_weight)
-    doubt = _doubt(first.found_wrong, calibrated.wrong_share(), missed)
-    evidence = Evidence(1.0, temperature, doubt, refused)
-    likely = with_confusions(calibrated, outputs, labels.given, sample_weight)
-    labels.revise(noise.mix_in_given_(likely.posterior_(outputs, evidence.weight), evidence.doubt))
+    doubt = _doubt(first.found_wrong, found.noise.wrong_share(), missed)
+    damped, weight = damp_evidence(found, noise)
+    labels.revise(noise.mix_in_given_(damped.posterior_(outputs, weight, normalised=True), doubt))
     noise.step(labels.soft_labels)
+    if first.unseen.agrees and labels.share_corrected() == 0:
+        refused = None  # there is nothing to refuse
     if refused:
         labels.train_on_given()
-    return evidence
+    return Evidence(1.0, found.temperature, doubt, refused)
 
 
-def with_confusions(
-    calibrated: NoiseMatrix, outputs: Tensor, given: Tensor, sample_weight: Tensor | None
-) -> NoiseMatrix:
-    """Give a noise matrix between the most likely one and that which takes all that outputs say for the truth.
+def damp_evidence(found: Calibration, trained: NoiseMatrix) -> tuple[NoiseMatrix, float]:
+    """Give a noise matrix and a weight of the given labels between the most likely ones and those of the training.
 
     The most likely matrix explains as much as it can by overlap of the classes: where people err on what is hard for
-    networks, too, it finds too few labels wrong. The other calls every disagreement an error of the labels, the
-    network's own ones as well. Where outputs are sharp and right, both are the same.
+    networks, too, it finds too few labels wrong. That of the training takes what the networks say for the truth, their
+    own errors as well, and so finds too many; its weight, below 1, allows for what other networks have learned from
+    a given label and bring back in its row's output. Outputs that are surer than the given labels bear out count less.
+
+    Parameters
+    ----------
+    found : Calibration
+        That of the final outputs, with the most likely noise matrix.
+    trained : NoiseMatrix
+        As of the last update while training; left as it is.
+
+    Returns
+    -------
+    damped : NoiseMatrix
+        A copy with a mixture of both matrices.
+    weight : float
+        Of the given labels, in [0.7, 1].
     """
-    confusions = NoiseMatrix(given, outputs.shape[1], sample_weight)
-    confusions.step(outputs)
-    matrix = torch.lerp(calibrated.matrix, confusions.matrix, _CONFUSIONS)
-    return NoiseMatrix(given, outputs.shape[1], sample_weight, matrix)
+    share = _AS_IN_TRAINING / max(1.0, found.most_likely)
+    weight = 1.0 + share * (_weight_against_leak(trained) - 1.0)
+    return trained.with_matrix(torch.lerp(found.noise.matrix, trained.matrix, share)), weight
 
 
 def _doubt(found_at_first: float, found_in_the_end: float, missed: float) -> float:

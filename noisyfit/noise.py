@@ -289,6 +289,10 @@ class NoiseMatrix:
             self.matrix = matrix
         self.stepped = False
 
+    def with_matrix(self, matrix: Tensor) -> NoiseMatrix:
+        """Give a noise matrix of the same rows, not stepped yet, that begins with `matrix`."""
+        return NoiseMatrix(self._given, len(matrix), self.sample_weight, matrix)
+
     def state_dict(self) -> dict[str, Any]:
         """Give what changes."""
         return {"matrix": self.matrix, "counts": self._counts, "stepped": self.stepped}

@@ -20,8 +20,8 @@ def draw(spread, seed=0, n_classes=3):
 
 
 def fit(proba, given, weight=None):
-    temperature, noise = calibrate(proba, torch.from_numpy(given), weight, torch.Generator().manual_seed(0))
-    return temperature, noise.matrix.numpy()
+    found = calibrate(proba, torch.from_numpy(given), weight, torch.Generator().manual_seed(0))
+    return found.temperature, found.noise.matrix.numpy()
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.2, 0.4])
@@ -37,8 +37,8 @@ def test_the_most_likely_temperature_or_the_one_nearest_to_1_that_will_do():
     given, generator = torch.from_numpy(y[:100]), torch.Generator().manual_seed(0)
     proba = temper(proba[:100], 1 / 1.6)
     likely = calibrate(proba, given, None, generator, standard_errors=0.0).temperature
-    will_do = calibrate(proba, given, None, generator, standard_errors=2.0).temperature
-    assert 1.0 <= will_do < likely
+    will_do = calibrate(proba, given, None, generator, standard_errors=2.0)
+    assert 1.0 <= will_do.temperature < likely == will_do.most_likely
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+import noisyfit.correction
 from noisyfit.calibration import calibrate
-from noisyfit.correction import conclude, evidence_weight, look_first, weigh_evidence_, with_confusions
+from noisyfit.correction import conclude, damp_evidence, evidence_weight, look_first, weigh_evidence_
 from noisyfit.labels import LabelStore, label_rule
 from noisyfit.noise import NoiseMatrix, corrupt_labels, symmetric_noise
 
@@ -59,6 +60,16 @@ def test_many_contradictions_are_wrong_labels(rate):
     assert noise.wrong_share() == pytest.approx((given != Y).mean(), abs=0.03)
 
 
+@pytest.mark.parametrize(("rate", "agrees", "refused"), [(0.0, True, False), (0.2, True, True), (0.0, False, True)])
+def test_only_a_change_is_refused_or_that_there_is_nothing_to_learn(monkeypatch, rate, agrees, refused):
+    judge, reason = noisyfit.correction.judge_unseen, "the labels say so"
+    monkeypatch.setattr("noisyfit.correction.judge_unseen", lambda *args: judge(*args)._replace(agrees=agrees))
+    monkeypatch.setattr("noisyfit.correction.reason_to_refuse", lambda *args: reason)
+    given = corrupt_labels(Y, symmetric_noise(N_CLASSES, rate), random_state=0)
+    evidence, _, _ = concluded(given, outputs_that_miss(Y, 0.005))
+    assert evidence.refused == (reason if refused else None)
+
+
 def test_a_weight_that_is_given_is_that_of_the_objective_and_one_that_is_found_favours_no_class():
     folds, given = torch.zeros(4, dtype=torch.int64), torch.arange(4)
     noise, s = NoiseMatrix(given, N_CLASSES), torch.full((4, N_CLASSES), 1 / N_CLASSES, dtype=torch.float64)
@@ -82,23 +93,46 @@ def test_labels_that_err_where_outputs_are_unsure():
     true, other = torch.eye(N_CLASSES)[Y], torch.eye(N_CLASSES)[second]
     sure, torn = 0.96 * true + 0.01, 0.53 * true + 0.43 * other + 0.01
     outputs = torch.where(torch.from_numpy(unsure)[:, None], torn, sure)
-    right, found = [], []
-    most_likely = calibrate(outputs, torch.from_numpy(given), None, torch.Generator()).noise
-    for noise in (most_likely, with_confusions(most_likely, outputs, torch.from_numpy(given), None)):
-        labels = noise.posterior_(outputs.clone(), 1.0)
-        right.append((labels.argmax(dim=1).numpy() == Y).mean())
-        found.append(1 - float(labels[torch.arange(N), torch.from_numpy(given)].mean()))
-    assert found[0] < 0.001 < 0.02 < found[1] < 0.27
-    assert right[0] < (given == Y).mean() + 0.01
-    assert right[1] >= right[0]
+    given = torch.from_numpy(given)
+    likely = calibrate(outputs, given, None, torch.Generator())
+    damped, weight = damp_evidence(likely, trusting(outputs, given))
+    found = []
+    for labels in (
+        likely.noise.posterior_(outputs.clone(), 1.0),
+        damped.posterior_(outputs.clone(), weight, normalised=True),
+    ):
+        found.append(1 - float(labels[torch.arange(N), given].mean()))
+    assert found[0] < 0.001 < 0.05 < found[1] < 0.27
+
+
+def trusting(outputs, given):
+    """The noise matrix of a training in which the labels are what the outputs say."""
+    noise = NoiseMatrix(given, N_CLASSES)
+    noise.step(outputs)
+    return noise
 
 
 def test_sharp_outputs_leave_the_noise_matrix_as_it_is():
-    matrix = symmetric_noise(N_CLASSES, 0.3)
-    given = torch.from_numpy(corrupt_labels(Y, matrix, random_state=0))
+    given = torch.from_numpy(corrupt_labels(Y, symmetric_noise(N_CLASSES, 0.3), random_state=0))
     outputs = outputs_that_miss(Y, 0.0)
-    most_likely = calibrate(outputs, given, None, torch.Generator()).noise
-    np.testing.assert_allclose(with_confusions(most_likely, outputs, given, None).matrix, most_likely.matrix, atol=0.01)
+    likely = calibrate(outputs, given, None, torch.Generator())._replace(most_likely=1.0)
+    damped, weight = damp_evidence(likely, trusting(outputs, given))
+    np.testing.assert_allclose(damped.matrix, likely.noise.matrix, atol=0.01)
+    assert weight == pytest.approx(1 - 0.6 * 0.3, abs=0.02)
+
+
+def test_outputs_that_are_too_sure_count_less():
+    given = torch.from_numpy(corrupt_labels(Y, symmetric_noise(N_CLASSES, 0.3), random_state=0))
+    likely = calibrate(outputs_that_miss(Y, 0.0), given, None, torch.Generator())
+    trained = NoiseMatrix(given, N_CLASSES)
+    trained.step(outputs_that_miss(Y, 0.3))
+    shares, weights = [], []
+    for temperature in (0.5, 1.0, 2.0):
+        damped, weight = damp_evidence(likely._replace(most_likely=temperature), trained)
+        shares.append(float(((damped.matrix - likely.noise.matrix) / (trained.matrix - likely.noise.matrix)).mean()))
+        weights.append(weight)
+    np.testing.assert_allclose(shares, [0.6, 0.6, 0.3])
+    assert 0.5 < weights[0] == weights[1] < weights[2] < 1
 
 
 def test_the_weight_of_given_labels():

@@ -192,8 +192,7 @@ def test_other_updates(blobs, cross_fitted, params):
 # what is concluded
 
 
-def test_final_labels_are_the_posterior_of_tempered_outputs(blobs, cross_fitted):
-    """correct() on the rows of the fit, with the outputs that were recorded, gives the published labels back."""
+def test_noise_matrix_and_rate_are_those_of_the_final_labels(blobs, cross_fitted):
     X, y, _ = blobs
     clf = cross_fitted(max_epochs=10).fit(X, y)
     T, soft = clf.transition_matrix_, clf.soft_labels_
