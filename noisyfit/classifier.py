@@ -160,9 +160,9 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         training used hard labels. Rows sum to 1.
     correction_refused_ : str or None
         Why all given labels were kept, where the given labels themselves speak against the correction: see the user
-        guide. None where it was carried out or would have changed nothing, and where there was no `cross_fit`, or `gamma`
-        was 0: nothing to judge by.
-        Predictions are still those of the networks as trained, or of step 2 on the given labels.
+        guide. None where it was carried out or would have changed nothing, and where there was no `cross_fit`, or
+        `gamma` was 0: nothing to judge by. Predictions are still those of the networks as trained, or of step 2 on the
+        given labels.
     classes_ : ndarray of shape (n_classes,)
         Distinct labels of y, sorted.
     class_prior_ : ndarray of shape (n_classes,), float64
