@@ -10,7 +10,7 @@ import noisyfit.correction
 from noisyfit.calibration import calibrate
 from noisyfit.correction import conclude, damp_evidence, evidence_weight, look_first, weigh_evidence_
 from noisyfit.labels import LabelStore, label_rule
-from noisyfit.noise import NoiseMatrix, corrupt_labels, symmetric_noise
+from noisyfit.noise import NoiseMatrix, corrupt_labels, symmetric_noise, temper
 
 N, N_CLASSES = 2000, 4
 
@@ -25,6 +25,7 @@ def concluded(given, proba):
     first = look_first(outputs, given, None, torch.Generator())
     labels.step(outputs)
     noise = NoiseMatrix(given, N_CLASSES)
+    noise.step(labels.soft_labels)
     evidence = conclude(labels, noise, first, torch.Generator())
     return evidence, labels, noise
 
@@ -58,6 +59,20 @@ def test_many_contradictions_are_wrong_labels(rate):
     assert evidence.doubt < 0.05
     assert (labels.soft_labels.argmax(dim=1).numpy() == Y).mean() > 0.99
     assert noise.wrong_share() == pytest.approx((given != Y).mean(), abs=0.03)
+
+
+def test_final_labels_are_weighed_by_the_damped_evidence(monkeypatch):
+    says_nothing = torch.full((N_CLASSES, N_CLASSES), 1 / N_CLASSES, dtype=torch.float64)
+    given = corrupt_labels(Y, symmetric_noise(N_CLASSES, 0.4), random_state=0)
+    outputs = outputs_that_miss(Y, 0.1)
+    _, weighed, _ = concluded(given, outputs)
+    monkeypatch.setattr(
+        "noisyfit.correction.damp_evidence", lambda found, trained: (trained.with_matrix(says_nothing), 1.0)
+    )
+    evidence, labels, _ = concluded(given, outputs)
+    assert evidence.doubt < 0.001
+    torch.testing.assert_close(labels.soft_labels, temper(outputs, evidence.temperature), atol=1e-3, rtol=0)
+    assert not torch.allclose(weighed.soft_labels, labels.soft_labels, atol=4e-3)
 
 
 @pytest.mark.parametrize(("rate", "agrees", "refused"), [(0.0, True, False), (0.2, True, True), (0.0, False, True)])
@@ -96,13 +111,16 @@ def test_labels_that_err_where_outputs_are_unsure():
     given = torch.from_numpy(given)
     likely = calibrate(outputs, given, None, torch.Generator())
     damped, weight = damp_evidence(likely, trusting(outputs, given))
-    found = []
+    right, found = [], []
     for labels in (
         likely.noise.posterior_(outputs.clone(), 1.0),
         damped.posterior_(outputs.clone(), weight, normalised=True),
     ):
+        right.append((labels.argmax(dim=1).numpy() == Y).mean())
         found.append(1 - float(labels[torch.arange(N), given].mean()))
     assert found[0] < 0.001 < 0.05 < found[1] < 0.27
+    assert right[0] < (given.numpy() == Y).mean() + 0.01
+    assert right[1] >= right[0]
 
 
 def trusting(outputs, given):
