@@ -56,18 +56,33 @@ class SlimNet(nn.Sequential):
 
 
 class FastNet(nn.Sequential):
-    """Few large convolutions behind a stem of 2 x 2: much arithmetic in few operations."""
+    """Few large convolutions behind a stem of 2 x 2: much arithmetic in few operations.
 
-    def __init__(self, n_classes: int, widths: tuple[int, ...] = (64, 256, 256)):
-        stem = 24
-        layers: list[nn.Module] = [nn.Conv2d(3, stem, 2, bias=False), nn.BatchNorm2d(stem), nn.GELU()]
-        for width_in, width in itertools.pairwise((stem, *widths)):
+    `stem`, of shape (24, 3, 2, 2), holds weights of the first convolution, which then does not learn.
+    """
+
+    def __init__(self, n_classes: int, widths: tuple[int, ...] = (64, 256, 256), stem: torch.Tensor | None = None):
+        first = nn.Conv2d(3, 24, 2, bias=False)
+        layers: list[nn.Module] = [first, nn.BatchNorm2d(24), nn.GELU()]
+        for width_in, width in itertools.pairwise((24, *widths)):
             layers += [nn.Conv2d(width_in, width, 3, padding=1, bias=False), nn.MaxPool2d(2)]
             layers += [nn.BatchNorm2d(width), nn.GELU()]
             layers += [nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.GELU()]
         super().__init__(*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(widths[-1], n_classes))
         for convolution in [layer for layer in layers if isinstance(layer, nn.Conv2d)][1:]:
             nn.init.dirac_(convolution.weight.data[: convolution.in_channels])  # hands its input on: learns at once
+        if stem is not None:
+            first.weight = nn.Parameter(stem.clone(), requires_grad=False)
+
+
+def whitening_stem(X: np.ndarray, n_images: int = 2000) -> torch.Tensor:
+    """Give weights (24, 3, 2, 2) whose outputs are uncorrelated and of equal variance, each with its negative."""
+    pixels = torch.from_numpy(X[:n_images]).float() / 255
+    patches = (pixels - pixels.mean(dim=(0, 2, 3), keepdim=True)).unfold(2, 2, 1).unfold(3, 2, 1)
+    patches = patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, 12)
+    variances, directions = torch.linalg.eigh(patches.T @ patches / len(patches))
+    whitening = (directions / (variances + 3e-5).sqrt()).T.reshape(12, 3, 2, 2)
+    return torch.cat([whitening, -whitening])
 
 
 NETWORKS = {"slim": SlimNet, "fast": FastNet}
@@ -114,7 +129,9 @@ def run(method: str, data: Cifar, args: argparse.Namespace, seed: int) -> dict[s
         params["lr_schedule"] = "constant"
         callbacks.append(one_cycle(args.epochs))
     params["module"] = NETWORKS[args.network]
-    params["module_params"] = {"widths": tuple(args.widths)} if args.widths else None
+    params["module_params"] = {"widths": tuple(args.widths)} if args.widths else {}
+    if args.whiten:
+        params["module_params"]["stem"] = whitening_stem(data.X)
     clf = JointOptimizationClassifier(net_params={"callbacks": callbacks}, **params)
     start = time.perf_counter()
     clf.fit(data.X, data.y_given)
@@ -139,6 +156,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--network", default="slim", choices=NETWORKS)
     parser.add_argument("--widths", type=int, nargs="+", help="of slim's five convolutions or fast's three stages")
+    parser.add_argument("--whiten", action="store_true", help="fast's first convolution whitens and does not learn")
     parser.add_argument("--crop", action="store_true", help="crop as well as mirror")
     parser.add_argument("--begin", type=float, help="noisyfit's first update, as a share of the epochs")
     parser.add_argument("--one-cycle", action="store_true", help="a rate that rises and falls, for all methods")

@@ -99,9 +99,11 @@ def conclude(
     noise: NoiseMatrix,
     first: FirstLook,
     generator: torch.Generator,
+    unfinished: str | None,
 ) -> Evidence:
     """Calibrate the outputs of cross-fitted networks, and revise labels and noise matrix by them.
 
+    `unfinished` says that the networks were still learning, and refuses to change a label.
     New rows, which nobody has learned from, will be weighed by the noise matrix of the final labels at full weight.
     """
     outputs, sample_weight = labels.average_outputs(), noise.sample_weight
@@ -109,7 +111,7 @@ def conclude(
     found = calibrate(outputs, labels.given, sample_weight, generator)
     for rows in row_blocks(*outputs.shape):
         outputs[rows] = temper(outputs[rows], found.temperature)
-    refused = reason_to_refuse(first.unseen, outputs, found.noise, labels.given, sample_weight)
+    refused = unfinished or reason_to_refuse(first.unseen, outputs, found.noise, labels.given, sample_weight)
     missed = _weighted_mean(1.0 - outputs.amax(dim=1), sample_weight)
     doubt = _doubt(first.found_wrong, found.noise.wrong_share(), missed)
     damped, weight = damp_evidence(found, noise)

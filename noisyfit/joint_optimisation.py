@@ -24,6 +24,7 @@ from .noise import NoiseMatrix
 from .problem import Problem
 from .progress import EpochLog
 from .ranks import Ranks
+from .refusal import still_learning
 from .report import TrainingLabels
 from .resume import Blocks, SavedTraining, restore_labels
 from .storage import choose_place
@@ -64,8 +65,7 @@ class JointOptimization:
         blocks = self._blocks
         retraining = self.checkpoint.load(step=2)
         if retraining is None:
-            self._optimise()
-            self._conclude()
+            self._conclude(unfinished=self._optimise())
         else:
             restore_labels(blocks, self.problem, self.log, retraining["parts"])
         if self.params.retrain_epochs and not self.log.stopped:
@@ -92,8 +92,8 @@ class JointOptimization:
         noise = NoiseMatrix(given, n_classes, problem.sample_weight)
         return Blocks(self._build_net(params.lr, problem.n_networks), labels, noise)
 
-    def _optimise(self) -> None:
-        """Step 1: network, labels and noise matrix in turn."""
+    def _optimise(self) -> str | None:
+        """Step 1: network, labels and noise matrix in turn. Says so where the networks were still learning."""
         params, problem, blocks = self.params, self.problem, self._blocks
         trainer = self._trainer(self._joint_stage(), problem.folds)
         begin = BeginRule(params.begin, params.max_epochs)
@@ -114,6 +114,7 @@ class JointOptimization:
                     self._step_labels()
                 self._close_epoch(losses, step=1, epoch=epoch)
                 saved.after_epoch(epoch)
+        return still_learning(trainer.unseen_agreement, trainer.unseen_rise, len(problem.codes))
 
     def _joint_stage(self) -> Stage:
         params = self.params
@@ -142,13 +143,13 @@ class JointOptimization:
         if isinstance(self.params.class_prior, str) and self.params.class_prior == "estimated":
             problem.class_prior.copy_(noise.true_class_shares())  # the tensor that the objective holds
 
-    def _conclude(self) -> None:
+    def _conclude(self, unfinished: str | None) -> None:
         """Weigh the evidence once more where outputs can be calibrated: those of networks that had not seen it."""
         blocks = self._blocks
         if blocks.first is None:
             blocks.evidence = Evidence(evidence_weight(self.params.gamma, self.problem.folds, blocks.noise))
         else:
-            blocks.evidence = conclude(blocks.labels, blocks.noise, blocks.first, self.generator)
+            blocks.evidence = conclude(blocks.labels, blocks.noise, blocks.first, self.generator, unfinished)
 
     def _retrain(self) -> None:
         """Step 2: a network initialised anew learns the final labels, by L_c alone and at a decaying rate."""

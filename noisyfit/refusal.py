@@ -5,7 +5,8 @@ than with the same labels shuffled; otherwise there is nothing to be learned. Th
 compete, each judged by the likelihood it gives them: these first outputs; and the corrected labels, seen through the
 noise matrix. Correction is refused where the second is worse than the first (the labels have drifted away), or where
 the first has something to say beside the second: given labels that follow the inputs within a class were not confused
-by class, and errors that follow the inputs cannot be told from truth.
+by class, and errors that follow the inputs cannot be told from truth. And networks that have not finished learning miss
+labels that are right: to them these look like wrong ones.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ from .calibration import TEMPERATURES
 from .noise import NoiseMatrix, temper
 from .storage import row_blocks
 
-__all__ = ["Unseen", "judge_unseen", "reason_to_refuse"]
+__all__ = ["Unseen", "judge_unseen", "reason_to_refuse", "still_learning"]
 
 _STANDARD_ERRORS = 2.0
 _STANDARD_ERRORS_OF_CHANCE = 3.0  # random labels pass one time in 700
 _SMALLEST_SHARE = 0.1  # of labels better explained by the inputs alone that matters
 _SMALLEST_GAIN = 1e-3  # in nats a row: with very many rows anything is beyond chance
+_SMALLEST_RISE = 0.025  # of the agreement in an epoch that matters
+_STANDARD_ERRORS_OF_RISE = 3.0
 _FLOOR = 1e-3  # share of the frequencies in every explanation, against probabilities of 0
 
 
@@ -84,6 +87,32 @@ def reason_to_refuse(
         return (
             f"the given labels follow the inputs also within a class (about {share:.0%} of them), so that wrong labels "
             "cannot be told from unusual ones"
+        )
+    return None
+
+
+def still_learning(agreement: float, rise: float, n_rows: int) -> str | None:
+    """Say that networks were still learning, where their agreement with unseen labels rose in the last epoch.
+
+    Parameters
+    ----------
+    agreement : float
+        Share of the given labels that were predicted by networks which had not seen them, in the last epoch.
+    rise : float
+        By how much it was higher than in the epoch before; NaN where that is not known.
+    n_rows : int
+        Rows it was measured on.
+
+    Returns
+    -------
+    str or None
+        A sentence for people; None where they were not, or it was too little to tell.
+    """
+    by_chance = _STANDARD_ERRORS_OF_RISE * math.sqrt(agreement * (1 - agreement) / n_rows)
+    if rise > max(by_chance, _SMALLEST_RISE):
+        return (
+            "the networks were still learning: on unseen rows their agreement with the given labels rose by "
+            f"{rise:.1%} to {agreement:.1%} in the last epoch; raise `max_epochs`"
         )
     return None
 

@@ -277,7 +277,9 @@ class Trainer:
     ----------
     unseen_agreement : float
         Share of the samples left out by the network that gave their output, in the last epoch, for which it gave the
-        given label; NaN without such samples.
+        given label; NaN without such samples. Before any epoch that of the most frequent label, given to all.
+    unseen_rise : float
+        By how much it was higher than in the epoch before.
     """
 
     def __init__(
@@ -301,6 +303,8 @@ class Trainer:
         self.generator, self.weight, self.folds = generator, sample_weight, folds
         self._device = torch.device(net.device)
         self.train_on_all()
+        self.unseen_agreement = float(labels.given.bincount().max()) / len(labels.given)
+        self.unseen_rise = float("nan")
         self._rate_factor = 1.0
         self._running_mean: Tensor | None = None
         self._batches_seen = 0
@@ -322,6 +326,7 @@ class Trainer:
             "rate_factor": self._rate_factor,
             "running_mean": self._running_mean,
             "batches_seen": self._batches_seen,
+            "unseen": (self.unseen_agreement, self.unseen_rise),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -335,6 +340,7 @@ class Trainer:
             schedule.load_state_dict(values[0])
             callback.batch_idx_ = values[1]
         self._rate_factor, self._batches_seen = state["rate_factor"], state["batches_seen"]
+        self.unseen_agreement, self.unseen_rise = state["unseen"]
         running_mean = state["running_mean"]
         self._running_mean = None if running_mean is None else running_mean.to(self._device)
 
@@ -380,8 +386,7 @@ class Trainer:
         self.ranks.share_buffers(self.net.module_)
         if len(self._untrained) and (record or self._left_out.any()):
             self._record_untrained(record)
-        agreed, unseen = self._unseen.tolist()
-        self.unseen_agreement = agreed / unseen if unseen else float("nan")
+        self._close_unseen()
         earlier = [row["train_loss"] for row in self.net.history[:-1]]
         self.net.history.record("train_loss", float(loss))
         self.net.history.record("train_loss_best", float(loss) < min(earlier, default=float("inf")))
@@ -492,6 +497,11 @@ class Trainer:
         given = self.labels.given[numbers.to(self.labels.device)].to(proba.device)
         agreed = (proba.argmax(dim=1) == given).sum()
         self._unseen += torch.stack([agreed, torch.full_like(agreed, len(numbers))])
+
+    def _close_unseen(self) -> None:
+        agreed, unseen = self._unseen.tolist()
+        agreement = agreed / unseen if unseen else float("nan")
+        self.unseen_agreement, self.unseen_rise = agreement, agreement - self.unseen_agreement
 
     def _earlier_mean(self) -> RunningMean | None:
         share = share_of_earlier(self.stage.prior_momentum, self._batches_seen) if self._batches_seen else 0.0

@@ -93,7 +93,7 @@ def test_the_protocol_at_the_size_of_a_test(network, tmp_path, monkeypatch):
     data = Cifar(X, rng.permutation(y), y, X[:20], y[:20])
     monkeypatch.setattr(protocol, "STATES", tmp_path)
     monkeypatch.setattr(protocol.Budget, "load", lambda *args: data)
-    monkeypatch.setattr(protocol.FastNet.__init__, "__defaults__", ((4, 8, 8),))
+    monkeypatch.setattr(protocol.FastNet.__init__, "__defaults__", ((4, 8, 8), None))
     budget = CPU._replace(n_images=120, epochs=10)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of refused labels

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from sklearn.datasets import load_digits, make_classification
 from noisyfit import JointOptimizationClassifier
 from noisyfit.exceptions import CorrectionRefusedWarning
 from noisyfit.noise import NoiseMatrix, corrupt_labels, symmetric_noise
-from noisyfit.refusal import judge_unseen, reason_to_refuse
+from noisyfit.refusal import judge_unseen, reason_to_refuse, still_learning
 
 N, N_CLASSES = 3000, 4
 
@@ -83,6 +85,22 @@ def test_rows_without_weight_have_no_say():
     assert reason(proba, proba, given, symmetric_noise(N_CLASSES, 0.001)) is not None
 
 
+@pytest.mark.parametrize(
+    ("agreement", "rise", "n_rows", "unfinished"),
+    [
+        (0.5, 0.03, 100_000, True),
+        (0.5, 0.02, 100_000, False),  # too little to matter
+        (0.5, 0.03, 1000, False),  # less than chance
+        (0.5, 0.06, 1000, True),
+        (0.5, -0.1, 1000, False),
+        (0.5, float("nan"), 1000, False),
+        (1.0, 0.5, 10, True),
+    ],
+)
+def test_networks_that_still_learn(agreement, rise, n_rows, unfinished):
+    assert (still_learning(agreement, rise, n_rows) is not None) == unfinished
+
+
 def fit(X, y, **params):
     return JointOptimizationClassifier(random_state=0, device="cpu", **params).fit(X, y)
 
@@ -101,6 +119,24 @@ def test_random_labels_are_kept_with_a_warning(imbalance):
     np.testing.assert_array_equal(report["confidence"], report["label_quality"])
     assert f"correction refused: {clf.correction_refused_}" in clf.summary()
     np.testing.assert_array_equal(clf.correct(X, y)[0], y)  # for new rows, too
+
+
+@pytest.mark.parametrize("max_epochs", [2, 60])
+def test_clean_labels_are_kept_where_training_was_too_short(max_epochs):
+    X, y = make_classification(
+        3000, n_features=12, n_informative=10, n_classes=20, n_clusters_per_class=2, class_sep=3.0, random_state=0
+    )
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", CorrectionRefusedWarning)
+        clf = fit(X, y, max_epochs=max_epochs)
+    if max_epochs < 60:
+        assert "the networks were still learning" in clf.correction_refused_
+        assert "raise `max_epochs`" in str(warned[0].message)
+        np.testing.assert_array_equal(clf.corrected_labels_, y)
+    else:
+        assert clf.correction_refused_ is None
+        assert not warned
+        assert (clf.corrected_labels_ != y).mean() < 0.01
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
