@@ -8,7 +8,8 @@ from typing import Any
 __all__ = ["BeginRule"]
 
 _PATIENCE = 5  # epochs without a better agreement
-_LATEST = 0.7  # share of the epochs after which "auto" waits no longer
+_LATE = 0.7  # share of the epochs from which on the rate falls, by default, and networks learn or memorise
+_PATIENCE_WHEN_LATE = 2  # one may be chance
 
 
 class BeginRule:
@@ -25,8 +26,8 @@ class BeginRule:
     ----------
     reached : bool
         Whether labels are updated by now.
-    earliest : int
-        First epoch after which it may happen.
+    earliest, latest : int
+        First and last epoch after which it may happen.
 
     Examples
     --------
@@ -41,9 +42,9 @@ class BeginRule:
         self._best = -1.0
         self._waited = 0
         self.reached = False
+        self._late = max(1, round(_LATE * max_epochs))
         if self.auto:
-            self.latest = max(1, round(_LATEST * max_epochs))
-            self.earliest = min(self.latest, _PATIENCE)
+            self.earliest, self.latest = min(self._late, _PATIENCE), max_epochs
         else:
             self.latest = int(begin) if isinstance(begin, numbers.Integral) else max(1, round(begin * max_epochs))
             self.earliest = self.latest
@@ -65,6 +66,7 @@ class BeginRule:
             self._waited += 1
             if unseen_agreement > self._best:
                 self._best, self._waited = unseen_agreement, 0
-        waited_enough = self.auto and self._waited >= _PATIENCE
+        patience = _PATIENCE if epoch < self._late else _PATIENCE_WHEN_LATE
+        waited_enough = self.auto and self._waited >= patience
         self.reached = self.reached or waited_enough or epoch >= self.latest
         return self.reached

@@ -86,9 +86,9 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
     begin : int, float or "auto", default="auto"
         Labels. They are updated after epoch `begin`, counted from 1, and after every later one. A float in (0, 1]
         is a share of `max_epochs`: max(1, round(share * max_epochs)). "auto": after the first epoch at which the
-        agreement with given labels that the network has not seen has not risen for 5 epochs, at the latest after 70 %
-        of them. Cross-fitted networks have not seen the rows that they leave out; one network leaves out a tenth of
-        the rows until then.
+        agreement with given labels that the network has not seen has not risen for 5 epochs, or for 2 where 70 % of
+        the epochs are done. Cross-fitted networks have not seen the rows that they leave out; one network leaves out
+        a tenth of the rows until then.
     window : int or float, default=10
         Labels. Number of last epochs whose outputs are averaged, at least 1; fewer so far: the mean of those. A float
         in (0, 1) is the decay of an exponential mean over all epochs, bias-corrected, in a tenth of the memory.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .calibration import Calibration, calibrate
+from .hindsight import pool_
 from .labels import LabelStore
 from .noise import NoiseMatrix, temper
 from .refusal import Unseen, judge_unseen, reason_to_refuse
@@ -99,22 +101,38 @@ def conclude(
     noise: NoiseMatrix,
     first: FirstLook,
     generator: torch.Generator,
-    unfinished: str | None,
+    unfinished: str | None = None,
+    learned: Callable[[], Tensor] | None = None,
 ) -> Evidence:
     """Calibrate the outputs of cross-fitted networks, and revise labels and noise matrix by them.
 
-    `unfinished` says that the networks were still learning, and refuses to change a label.
     New rows, which nobody has learned from, will be weighed by the noise matrix of the final labels at full weight.
+
+    Parameters
+    ----------
+    labels : LabelStore
+        Its memory of outputs is freed.
+    noise : NoiseMatrix
+        As of the last update.
+    first : FirstLook
+        What was kept before the first update.
+    generator : Generator
+        Draws the sample that the temperature is chosen on.
+    unfinished : str or None, default=None
+        That the networks were still learning, for which no label is to be changed.
+    learned : callable or None, default=None
+        Gives the outputs (n_samples, n_classes) of networks that have learned a row's given label and no other.
     """
     outputs, sample_weight = labels.average_outputs(), noise.sample_weight
     labels.forget_outputs()
     found = calibrate(outputs, labels.given, sample_weight, generator)
-    for rows in row_blocks(*outputs.shape):
-        outputs[rows] = temper(outputs[rows], found.temperature)
+    _temper_(outputs, found.temperature)
     refused = unfinished or reason_to_refuse(first.unseen, outputs, found.noise, labels.given, sample_weight)
     missed = _weighted_mean(1.0 - outputs.amax(dim=1), sample_weight)
     doubt = _doubt(first.found_wrong, found.noise.wrong_share(), missed)
     damped, weight = damp_evidence(found, noise)
+    if learned is not None:
+        pool_(outputs, _temper_(learned(), found.temperature), labels.given, sample_weight)
     labels.revise(noise.mix_in_given_(damped.posterior_(outputs, weight, normalised=True), doubt))
     noise.step(labels.soft_labels)
     if first.unseen.agrees and labels.share_corrected() == 0:
@@ -172,6 +190,12 @@ def _doubt(found_at_first: float, found_in_the_end: float, missed: float) -> flo
     unusual = max(_UNUSUAL, _UNUSUAL_MISSES * missed)
     found = max(math.sqrt(found_at_first * found_in_the_end), 1e-9)
     return min(_MOST_DOUBT, 1.0 / (1.0 + (found / unusual) ** _STEEPNESS))
+
+
+def _temper_(outputs: Tensor, temperature: float) -> Tensor:
+    for rows in row_blocks(*outputs.shape):
+        outputs[rows] = temper(outputs[rows], temperature)
+    return outputs
 
 
 def _weighted_mean(values: Tensor, weight: Tensor | None) -> float:

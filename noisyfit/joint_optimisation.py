@@ -65,7 +65,7 @@ class JointOptimization:
         blocks = self._blocks
         retraining = self.checkpoint.load(step=2)
         if retraining is None:
-            self._conclude(unfinished=self._optimise())
+            self._conclude(self._optimise())
         else:
             restore_labels(blocks, self.problem, self.log, retraining["parts"])
         if self.params.retrain_epochs and not self.log.stopped:
@@ -92,8 +92,8 @@ class JointOptimization:
         noise = NoiseMatrix(given, n_classes, problem.sample_weight)
         return Blocks(self._build_net(params.lr, problem.n_networks), labels, noise)
 
-    def _optimise(self) -> str | None:
-        """Step 1: network, labels and noise matrix in turn. Says so where the networks were still learning."""
+    def _optimise(self) -> Trainer:
+        """Step 1: network, labels and noise matrix in turn."""
         params, problem, blocks = self.params, self.problem, self._blocks
         trainer = self._trainer(self._joint_stage(), problem.folds)
         begin = BeginRule(params.begin, params.max_epochs)
@@ -114,7 +114,7 @@ class JointOptimization:
                     self._step_labels()
                 self._close_epoch(losses, step=1, epoch=epoch)
                 saved.after_epoch(epoch)
-        return still_learning(trainer.unseen_agreement, trainer.unseen_rise, len(problem.codes))
+        return trainer
 
     def _joint_stage(self) -> Stage:
         params = self.params
@@ -143,13 +143,17 @@ class JointOptimization:
         if isinstance(self.params.class_prior, str) and self.params.class_prior == "estimated":
             problem.class_prior.copy_(noise.true_class_shares())  # the tensor that the objective holds
 
-    def _conclude(self, unfinished: str | None) -> None:
+    def _conclude(self, trainer: Trainer) -> None:
         """Weigh the evidence once more where outputs can be calibrated: those of networks that had not seen it."""
         blocks = self._blocks
         if blocks.first is None:
             blocks.evidence = Evidence(evidence_weight(self.params.gamma, self.problem.folds, blocks.noise))
-        else:
-            blocks.evidence = conclude(blocks.labels, blocks.noise, blocks.first, self.generator, unfinished)
+            return
+        labels = blocks.labels
+        unfinished = still_learning(trainer.unseen_agreement, trainer.unseen_rise, len(labels.given))
+        know_given_only = len(labels.changes) == 1  # after the last epoch, so that nothing else was learned
+        learned = trainer.outputs_of_learners if know_given_only else None
+        blocks.evidence = conclude(labels, blocks.noise, blocks.first, self.generator, unfinished, learned)
 
     def _retrain(self) -> None:
         """Step 2: a network initialised anew learns the final labels, by L_c alone and at a decaying rate."""

@@ -520,17 +520,30 @@ class Trainer:
         return TrainingDivergedError(f"In {self.stage.name}, the {what}. {remedy}")
 
     def _record_untrained(self, record: bool) -> None:
-        numbers = self._untrained.split(self.net.batch_size)
-        to_read = [chunk.to(self.rows.number_device) for chunk in numbers]
+        for chunk, probas in self._evaluate(self._untrained):
+            proba = self._of_own_network(chunk, probas)
+            if record:
+                self.labels.record(chunk.to(self.labels.device), proba)
+            left_out = self._left_out[chunk]
+            self._note_unseen(chunk[left_out], proba[left_out])
+
+    def outputs_of_learners(self) -> Tensor:
+        """Give the mean outputs (n_samples, n_classes), as of now, of the networks that do not leave a row out."""
+        assert self.folds is not None
+        outputs = torch.empty(len(self.rows), self.labels.n_classes, device=self.labels.device)
+        for chunk, probas in self._evaluate(torch.arange(len(self.rows))):
+            others = (probas.sum(dim=0) - self._of_own_network(chunk, probas)) / (len(probas) - 1)
+            outputs[chunk.to(outputs.device)] = others.to(outputs.device)
+        return outputs
+
+    def _evaluate(self, numbers: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Give the numbers of some rows after the other, and the outputs for them of each network."""
+        chunks = numbers.split(self.net.batch_size)
+        to_read = [chunk.to(self.rows.number_device) for chunk in chunks]
         self.net.module_.eval()
         with torch.no_grad():
-            for chunk, x in zip(numbers, self.rows.batches(to_read), strict=True):
-                chunk = chunk.to(self._device)
-                proba = self._of_own_network(chunk, softmax_rows(self.net.infer(x)))
-                if record:
-                    self.labels.record(chunk.to(self.labels.device), proba)
-                left_out = self._left_out[chunk]
-                self._note_unseen(chunk[left_out], proba[left_out])
+            for chunk, x in zip(chunks, self.rows.batches(to_read), strict=True):
+                yield chunk.to(self._device), softmax_rows(self.net.infer(x))
 
 
 def _schedulers(net: JointNet) -> Iterator[tuple[str, Any, int]]:

@@ -32,10 +32,16 @@ def test_auto_is_not_deterred_by_a_dip():
     assert begins("auto", 100, [0.5, 0.4, 0.4, 0.4, 0.6, *[0.5] * 10]) == 5 + 5
 
 
-@pytest.mark.parametrize(("max_epochs", "latest"), [(1, 1), (2, 1), (10, 7), (60, 42)])
-def test_auto_waits_for_seven_tenths_of_the_epochs_at_most(max_epochs, latest):
+@pytest.mark.parametrize("max_epochs", [1, 2, 10, 60])
+def test_auto_waits_to_the_end_where_agreement_keeps_rising(max_epochs):
     rising = [epoch / max_epochs for epoch in range(max_epochs)]
-    assert begins("auto", max_epochs, rising) == latest
+    assert begins("auto", max_epochs, rising) == max_epochs
+
+
+@pytest.mark.parametrize(("best", "expected"), [(4, 7), (5, 7), (6, 8), (7, 9), (8, 10), (9, 10)])
+def test_auto_waits_for_two_epochs_only_after_seven_tenths(best, expected):
+    rising = [0.05 * epoch for epoch in range(1, best + 1)]
+    assert begins("auto", 10, rising + [0.1] * (10 - best)) == expected
 
 
 def test_auto_without_any_unseen_row():

@@ -1,0 +1,91 @@
+"""What networks that have learned a label still say of its row."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from noisyfit import JointOptimizationClassifier
+from noisyfit.hindsight import forget_given_, pool_
+
+N, N_CLASSES = 4000, 5
+
+
+def draw(seed=0):
+    """Outputs of two networks that err apart from each other; the second adds 2 to the logit of the given class."""
+    rng = np.random.RandomState(seed)
+    y = rng.randint(N_CLASSES, size=N)
+    given = np.where(rng.rand(N) < 0.4, rng.randint(N_CLASSES, size=N), y)
+    first, second = (torch.from_numpy(1.5 * rng.randn(N, N_CLASSES) + 2.0 * np.eye(N_CLASSES)[y]) for _ in range(2))
+    learned = second + 2.0 * torch.from_numpy(np.eye(N_CLASSES)[given])
+    return y, torch.from_numpy(given), first.softmax(1).float(), second.softmax(1).float(), learned.softmax(1).float()
+
+
+def test_what_was_learned_by_heart_is_forgotten():
+    _, given, unseen, fresh, learned = draw()
+    before = learned.clone()
+    forgotten = forget_given_(learned, unseen, given)
+    rows = torch.arange(N)
+    assert before[rows, given].mean() > unseen[rows, given].mean() + 0.1
+    assert float(forgotten[rows, given].mean()) == pytest.approx(float(unseen[rows, given].mean()), abs=1e-4)
+    torch.testing.assert_close(forgotten.sum(dim=1), torch.ones(N))
+    torch.testing.assert_close(forgotten, fresh, atol=0.03, rtol=0)
+
+
+def test_pooled_outputs_know_more():
+    """As much as if the second network had not seen the given labels either."""
+    y, given, unseen, fresh, learned = draw()
+
+    def right(proba):
+        return (proba.argmax(dim=1).numpy() == y).mean()
+
+    alone, both = right(unseen), right(unseen.log() + fresh.log())
+    pooled = right(pool_(unseen, learned, given))
+    assert both > alone + 0.1
+    assert pooled == pytest.approx(both, abs=0.02)
+
+
+def test_networks_that_agree_less_are_taken_as_they_are():
+    _, given, unseen, fresh, _ = draw()
+    unsure = fresh.lerp(torch.full_like(fresh, 1 / N_CLASSES), 0.5)
+    torch.testing.assert_close(forget_given_(unsure.clone(), unseen, given), unsure)
+
+
+def test_rows_without_weight_were_learned_by_nobody():
+    _, given, unseen, fresh, learned = draw()
+    weight = torch.ones(N)
+    weight[::2] = 0
+    learned[::2], unseen[::2] = fresh[::2], 0.2
+    forgotten = forget_given_(learned, unseen, given, weight)
+    torch.testing.assert_close(forgotten[::2], fresh[::2])
+    torch.testing.assert_close(forgotten[1::2], fresh[1::2], atol=0.05, rtol=0)
+
+
+def test_certain_outputs_stay_numbers():
+    given = torch.tensor([0, 1, 0])
+    sure = torch.eye(2)[[0, 1, 1]]
+    pooled = pool_(torch.full((3, 2), 0.5), sure, given)
+    assert torch.isfinite(pooled).all()
+    torch.testing.assert_close(pooled.sum(dim=1), torch.ones(3))
+
+
+@pytest.mark.parametrize("cross_fit", [2, 3])
+@pytest.mark.parametrize(("begin", "pooled"), [(1.0, True), (11, False)])
+def test_only_networks_that_know_no_label_but_the_given_one_are_asked(monkeypatch, blobs, cross_fit, begin, pooled):
+    X, _, y_noisy = blobs
+    asked = []
+
+    def ask(unseen, learned, given, sample_weight=None):
+        asked.append((unseen.clone(), learned.clone()))
+        return pool_(unseen, learned, given, sample_weight)
+
+    monkeypatch.setattr("noisyfit.correction.pool_", ask)
+    clf = JointOptimizationClassifier(max_epochs=12, begin=begin, cross_fit=cross_fit, random_state=0).fit(X, y_noisy)
+    assert len(asked) == pooled
+    if pooled:
+        unseen, learned = asked[0]
+        given = torch.from_numpy(np.searchsorted(clf.classes_, y_noisy))
+        rows = torch.arange(len(given))
+        assert learned[rows, given].mean() > unseen[rows, given].mean()
+        torch.testing.assert_close(learned.sum(dim=1), torch.ones(len(given)))
