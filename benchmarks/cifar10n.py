@@ -19,9 +19,8 @@ import time
 
 import numpy as np
 import torch
-from skorch.callbacks import Callback, LRScheduler
+from skorch.callbacks import Callback
 from torch import nn
-from torch.optim.lr_scheduler import LambdaLR
 
 from noisyfit import JointOptimizationClassifier
 from noisyfit.data import as_rows
@@ -94,16 +93,6 @@ def flip(x: torch.Tensor) -> torch.Tensor:
     return torch.where(mirrored, x.flip(3), x)
 
 
-def one_cycle(max_epochs: int) -> LRScheduler:
-    """Let the rate rise over the first 15 % of the epochs and fall to 0 over the others."""
-
-    def factor(epoch: int) -> float:
-        done = (epoch + 0.5) / max_epochs
-        return min(done / 0.15, (1 - done) / 0.85)
-
-    return LRScheduler(policy=LambdaLR, lr_lambda=factor)
-
-
 class TestAccuracy(Callback):
     """Test accuracy after every epoch, for scoring only."""
 
@@ -126,8 +115,7 @@ def run(method: str, data: Cifar, args: argparse.Namespace, seed: int) -> dict[s
         params["begin"] = args.begin
     callbacks = [] if args.score_last else [accuracy]
     if args.one_cycle:
-        params["lr_schedule"] = "constant"
-        callbacks.append(one_cycle(args.epochs))
+        params["lr_schedule"] = "one_cycle"
     params["module"] = NETWORKS[args.network]
     params["module_params"] = {"widths": tuple(args.widths)} if args.widths else {}
     if args.whiten:

@@ -70,7 +70,7 @@ def check_parameters(params: dict[str, Any]) -> None:
         raise ValueError("`optimizer` must not need a closure, as LBFGS does. Pass torch.optim.SGD or Adam.")
     if "lr" in (params["optimizer_params"] or {}):
         raise ValueError("`optimizer_params` must not set 'lr'. Use the parameters lr and retrain_lr.")
-    check_choice("lr_schedule", params["lr_schedule"], ("constant", "decay"))
+    check_choice("lr_schedule", params["lr_schedule"], ("constant", "decay", "one_cycle"))
     check_choice("label_store", params["label_store"], ("auto", *PLACES))
     check_choice("precision", params["precision"], ("auto", "float32", "bfloat16"))
     _check_net_params(params["net_params"] or {})

@@ -111,8 +111,9 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         Network. Any optimizer whose ``step`` needs no closure.
     optimizer_params : dict or None, default=None
         Network. Keyword arguments for it besides the learning rate, such as ``{"momentum": 0.9}``.
-    lr_schedule : {"constant", "decay"}, default="decay"
-        Network. "constant" is the paper's; "decay" falls linearly to 0 over the last 30 % of the epochs.
+    lr_schedule : {"constant", "decay", "one_cycle"}, default="decay"
+        Network. "constant" is the paper's; "decay" falls linearly to 0 over the last 30 % of the epochs; "one_cycle"
+        rises linearly from 0 over the first 15 % and falls to 0 over the others, which suits images with random crops.
     max_grad_norm : float or None, default=1.0
         Network. Norm at which the gradient is clipped, above 0; None, the paper's, does not. L_p has a huge
         gradient where a class is missing from a batch.

@@ -241,11 +241,14 @@ def channels_last_is_safe(module: nn.Module, device: torch.device) -> bool:
 def learning_rate_factor(schedule: str, epoch: int, max_epochs: int) -> float:
     """Give the share of the learning rate at an epoch, counted from 1.
 
-    "constant"; "decay": constant, then linear to 0 over the last 30 %; "steps": a tenth after 1/3 of the epochs
-    and a hundredth after 2/3.
+    "constant"; "decay": constant, then linear to 0 over the last 30 %; "one_cycle": linear from 0 over the first
+    15 %, then to 0 over all others; "steps": a tenth after 1/3 of the epochs and a hundredth after 2/3.
     """
+    done, left = epoch - 0.5, max_epochs - epoch + 0.5  # at the middle of the epoch
     if schedule == "decay":
-        return min(1.0, (max_epochs - epoch + 0.5) / (0.3 * max_epochs))  # at the middle of the epoch
+        return min(1.0, left / (0.3 * max_epochs))
+    if schedule == "one_cycle":
+        return min(done / (0.15 * max_epochs), left / (0.85 * max_epochs))
     if schedule == "steps":
         return float(0.1 ** (3 * (epoch - 1) // max_epochs))
     return 1.0

@@ -39,6 +39,18 @@ def test_decay_is_constant_then_falls_to_zero(max_epochs):
         assert factors.sum() == pytest.approx(0.85 * max_epochs)  # the area under the line
 
 
+@pytest.mark.parametrize("max_epochs", [1, 2, 3, 10, 60])
+def test_one_cycle_rises_and_falls_to_zero(max_epochs):
+    factors = np.array([learning_rate_factor("one_cycle", epoch, max_epochs) for epoch in range(1, max_epochs + 1)])
+    assert ((factors > 0) & (factors <= 1)).all()
+    highest = int(factors.argmax())
+    assert highest <= 0.15 * max_epochs + 0.5
+    assert (np.diff(factors[: highest + 1]) > 0).all()
+    assert (np.diff(factors[highest:]) < 0).all()
+    if max_epochs >= 10:
+        assert factors.sum() == pytest.approx(0.5 * max_epochs, rel=0.03)  # the area under the lines
+
+
 @pytest.mark.parametrize(("max_epochs", "counts"), [(6, [2, 2, 2]), (7, [3, 2, 2]), (120, [40, 40, 40]), (1, [1])])
 def test_steps_divide_by_ten_at_a_third_and_two_thirds(max_epochs, counts):
     factors = [learning_rate_factor("steps", epoch, max_epochs) for epoch in range(1, max_epochs + 1)]
