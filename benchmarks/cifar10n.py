@@ -1,8 +1,8 @@
 """Cross entropy against joint optimisation on a CIFAR-10 subset: same network, rows, settings and epochs.
 
     python benchmarks/cifar10n.py --data FOLDER --subset 5000 --epochs 40 --labels human_worse --seeds 0 1
-    OMP_NUM_THREADS=1 torchrun --nproc-per-node=2 benchmarks/cifar10n.py --data FOLDER --subset 50000 --epochs 24 \
-        --network fast --widths 32 64 128 --crop --one-cycle --begin 1.0 --methods noisyfit --seeds 0 --score-last
+    OMP_NUM_THREADS=1 torchrun --nproc-per-node=2 benchmarks/cifar10n.py --data FOLDER --subset 50000 --epochs 23 \
+        --network fast --widths 32 64 128 --whiten --crop --one-cycle --begin 1.0 --methods noisyfit --seeds 0 --score-last
 
 Prints, for each method and seed and as mean and spread, the test accuracy of the best and the last epoch, the
 recovery accuracy and how well the report finds the wrong labels; writes the same as JSON. 'best' picks the epoch by
