@@ -2,7 +2,8 @@
 
     python benchmarks/cifar10n.py --data FOLDER --subset 5000 --epochs 40 --labels human_worse --seeds 0 1
     OMP_NUM_THREADS=1 torchrun --nproc-per-node=2 benchmarks/cifar10n.py --data FOLDER --subset 50000 --epochs 23 \
-        --network fast --widths 32 64 128 --whiten --crop --one-cycle --begin 1.0 --methods noisyfit --seeds 0 --score-last
+        --network fast --widths 32 64 128 --whiten --crop --one-cycle --begin 1.0 --methods noisyfit --seeds 0 \
+        --score-last
 
 Prints, for each method and seed and as mean and spread, the test accuracy of the best and the last epoch, the
 recovery accuracy and how well the report finds the wrong labels; writes the same as JSON. 'best' picks the epoch by
@@ -151,6 +152,8 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS, metavar="METHOD")
     parser.add_argument("--score-last", action="store_true", help="test accuracy after the last epoch only")
     args = parser.parse_args()
+    if args.whiten and args.network != "fast":
+        parser.error("--whiten needs --network fast")
     runs = {method: [] for method in args.methods}
     is_first = int(os.environ.get("RANK", 0)) == 0
     for seed in args.seeds:
@@ -168,8 +171,9 @@ def show_and_write(runs: dict[str, list[dict[str, float]]], args: argparse.Names
     for name in runs[args.methods[0]][0]:
         print(f"{name:22}", *(f"{method}: {mean_and_spread([r[name] for r in runs[method]])}" for method in runs))
     shown = {k: v for k, v in vars(args).items() if k != "data"}
+    special = [args.network] * (args.network != "slim") + ["crop"] * args.crop + ["one_cycle"] * args.one_cycle
     write_json(
-        f"cifar10n_{args.labels}_{args.subset}_{args.epochs}",
+        "_".join(map(str, ["cifar10n", args.labels, args.subset, args.epochs, *special])),
         {"settings": shown, "shared": SHARED, "methods": METHODS, "runs": runs},
     )
 

@@ -21,6 +21,8 @@ class BeginRule:
         The estimator's parameter.
     max_epochs : int
         Epochs there are.
+    rows_wait : bool, default=False
+        Whether rows are held out until then, so that "auto" must leave epochs for them: 70 % at the latest.
 
     Attributes
     ----------
@@ -37,14 +39,14 @@ class BeginRule:
     [False, True, True]
     """
 
-    def __init__(self, begin: Any, max_epochs: int):
+    def __init__(self, begin: Any, max_epochs: int, rows_wait: bool = False):
         self.auto = begin == "auto"
         self._best = -1.0
         self._waited = 0
         self.reached = False
         self._late = max(1, round(_LATE * max_epochs))
         if self.auto:
-            self.earliest, self.latest = min(self._late, _PATIENCE), max_epochs
+            self.earliest, self.latest = min(self._late, _PATIENCE), self._late if rows_wait else max_epochs
         else:
             self.latest = int(begin) if isinstance(begin, numbers.Integral) else max(1, round(begin * max_epochs))
             self.earliest = self.latest

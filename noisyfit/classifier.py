@@ -87,8 +87,8 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         Labels. They are updated after epoch `begin`, counted from 1, and after every later one. A float in (0, 1]
         is a share of `max_epochs`: max(1, round(share * max_epochs)). "auto": after the first epoch at which the
         agreement with given labels that the network has not seen has not risen for 5 epochs, or for 2 where 70 % of
-        the epochs are done. Cross-fitted networks have not seen the rows that they leave out; one network leaves out
-        a tenth of the rows until then.
+        the epochs are done, at the latest after the last one. Cross-fitted networks have not seen the rows that they
+        leave out; one network leaves out a tenth of the rows until then, at the latest until 70 % of the epochs.
     window : int or float, default=10
         Labels. Number of last epochs whose outputs are averaged, at least 1; fewer so far: the mean of those. A float
         in (0, 1) is the decay of an exponential mean over all epochs, bias-corrected, in a tenth of the memory.
@@ -113,7 +113,8 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         Network. Keyword arguments for it besides the learning rate, such as ``{"momentum": 0.9}``.
     lr_schedule : {"constant", "decay", "one_cycle"}, default="decay"
         Network. "constant" is the paper's; "decay" falls linearly to 0 over the last 30 % of the epochs; "one_cycle"
-        rises linearly from 0 over the first 15 % and falls to 0 over the others, which suits images with random crops.
+        rises linearly from 0 over the first 15 % and falls linearly to 0 over the others, the momentum as it is,
+        which suits images with random crops.
     max_grad_norm : float or None, default=1.0
         Network. Norm at which the gradient is clipped, above 0; None, the paper's, does not. L_p has a huge
         gradient where a class is missing from a batch.
@@ -157,13 +158,14 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         `soft_labels_`, except where `margin` or a refusal keeps the given label or `n_relabel` has not let it change
         yet.
     soft_labels_ : ndarray of shape (n_samples, n_classes), float32
-        Mean outputs of the last `window` epochs, weighed by the given labels unless `gamma` is 0; also where
-        training used hard labels. Rows sum to 1.
+        Mean outputs of the last `window` epochs, weighed by the given labels unless `gamma` is 0, and pooled with
+        those of the networks that learned a row where labels change after the last epoch only; also where training
+        used hard labels. Rows sum to 1.
     correction_refused_ : str or None
-        Why all given labels were kept, where the given labels themselves speak against the correction: see the user
-        guide. None where it was carried out or would have changed nothing, and where there was no `cross_fit`, or
-        `gamma` was 0: nothing to judge by. Predictions are still those of the networks as trained, or of step 2 on the
-        given labels.
+        Why all given labels were kept, where these themselves speak against the correction, or training was too
+        short for one: see the user guide. None where it was carried out or would have changed nothing, and where
+        there was no `cross_fit`, or `gamma` was 0: nothing to judge by. Predictions are still those of the networks
+        as trained, or of step 2 on the given labels.
     classes_ : ndarray of shape (n_classes,)
         Distinct labels of y, sorted.
     class_prior_ : ndarray of shape (n_classes,), float64

@@ -101,7 +101,7 @@ def conclude(
     noise: NoiseMatrix,
     first: FirstLook,
     generator: torch.Generator,
-    unfinished: str | None = None,
+    reason_to_train_on: str | None = None,
     learned: Callable[[], Tensor] | None = None,
 ) -> Evidence:
     """Calibrate the outputs of cross-fitted networks, and revise labels and noise matrix by them.
@@ -118,8 +118,8 @@ def conclude(
         What was kept before the first update.
     generator : Generator
         Draws the sample that the temperature is chosen on.
-    unfinished : str or None, default=None
-        That the networks were still learning, for which no label is to be changed.
+    reason_to_train_on : str or None, default=None
+        Why training should have gone on: no label is changed then.
     learned : callable or None, default=None
         Gives the outputs (n_samples, n_classes) of networks that have learned a row's given label and no other.
     """
@@ -127,7 +127,7 @@ def conclude(
     labels.forget_outputs()
     found = calibrate(outputs, labels.given, sample_weight, generator)
     _temper_(outputs, found.temperature)
-    refused = unfinished or reason_to_refuse(first.unseen, outputs, found.noise, labels.given, sample_weight)
+    refused = reason_to_train_on or reason_to_refuse(first.unseen, outputs, found.noise, labels.given, sample_weight)
     missed = _weighted_mean(1.0 - outputs.amax(dim=1), sample_weight)
     doubt = _doubt(first.found_wrong, found.noise.wrong_share(), missed)
     damped, weight = damp_evidence(found, noise)

@@ -1,8 +1,8 @@
 """What networks that have learned a given label say of its row, pooled with what one that has not seen it says.
 
-They know the row's neighbours as well as that one does, and with it they are several; but they have memorised some of
-the given labels. How much on average is known: they agree with them more often than the one that has not seen them. So
-their odds of the given class are lowered, all by one factor, until they agree as much.
+Networks that were trained on a row give further opinions on it, but have memorised some of the given labels. How much
+on average is known: they agree with them more often than the one that has not seen them. So their odds of the given
+class are lowered, all by one factor, until they agree as much.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from .storage import row_blocks
 
 __all__ = ["forget_given_", "pool_"]
 
-_MOST = 30.0  # log of the largest factor
-_STEPS = 40  # of a bisection
+_MOST = 100.0  # log of the largest factor; that of a float32 is at most 88
+_STEPS = 45  # of a bisection
 _TINY = torch.finfo(torch.float32).tiny
 
 
@@ -64,11 +64,13 @@ def forget_given_(learned: Tensor, unseen: Tensor, given: Tensor, sample_weight:
     """Lower the odds of the given class in `learned` until its mean is that in `unseen`; in place."""
     weight = torch.ones(len(given), device=given.device) if sample_weight is None else sample_weight
     column = given.unsqueeze(1)
-    log_odds = learned.gather(1, column).squeeze(1).double().clamp(1e-12, 1 - 1e-12).logit()
+    others = learned.scatter(1, column, 0.0).sum(dim=1)  # 1 less the given one would lose what is below 6e-8
+    given_one = learned.gather(1, column).squeeze(1)
+    log_odds = given_one.clamp_min(_TINY).double().log() - others.clamp_min(_TINY).double().log()
     agreement = (weight * unseen.gather(1, column).squeeze(1)).sum() / weight.sum()
     factor = _factor(log_odds, weight, float(agreement))
     factors = torch.where(weight > 0, math.exp(-factor), 1.0).to(learned.dtype).unsqueeze(1)
-    learned.scatter_(1, column, learned.gather(1, column) * factors)
+    learned.scatter_(1, column, given_one.unsqueeze(1) * factors)
     return learned.div_(learned.sum(dim=1, keepdim=True).clamp_min(_TINY))
 
 

@@ -24,7 +24,7 @@ from .noise import NoiseMatrix
 from .problem import Problem
 from .progress import EpochLog
 from .ranks import Ranks
-from .refusal import still_learning
+from .refusal import reason_to_train_on
 from .report import TrainingLabels
 from .resume import Blocks, SavedTraining, restore_labels
 from .storage import choose_place
@@ -93,10 +93,10 @@ class JointOptimization:
         return Blocks(self._build_net(params.lr, problem.n_networks), labels, noise)
 
     def _optimise(self) -> Trainer:
-        """Step 1: network, labels and noise matrix in turn."""
+        """Step 1: network, labels and noise matrix in turn. Gives the trainer, which knows what networks have seen."""
         params, problem, blocks = self.params, self.problem, self._blocks
         trainer = self._trainer(self._joint_stage(), problem.folds)
-        begin = BeginRule(params.begin, params.max_epochs)
+        begin = BeginRule(params.begin, params.max_epochs, rows_wait=problem.held_out is not None)
         if problem.held_out is not None:
             trainer.leave_out(problem.held_out)
         saved = self._saved_training(1, trainer, begin)
@@ -108,7 +108,7 @@ class JointOptimization:
                 losses = trainer.run_epoch(epoch, record)
                 if record:
                     blocks.labels.close_epoch()
-                if begin.after(epoch, trainer.unseen_agreement):
+                if begin.after(epoch, trainer.unseen.share):
                     if not blocks.noise.stepped:
                         trainer.train_on_all()  # the rows held out until now join in
                     self._step_labels()
@@ -150,10 +150,13 @@ class JointOptimization:
             blocks.evidence = Evidence(evidence_weight(self.params.gamma, self.problem.folds, blocks.noise))
             return
         labels = blocks.labels
-        unfinished = still_learning(trainer.unseen_agreement, trainer.unseen_rise, len(labels.given))
-        know_given_only = len(labels.changes) == 1  # after the last epoch, so that nothing else was learned
-        learned = trainer.outputs_of_learners if know_given_only else None
-        blocks.evidence = conclude(labels, blocks.noise, blocks.first, self.generator, unfinished, learned)
+        n_updates, unseen = len(labels.changes), trainer.unseen
+        reason, learned = None, None
+        if n_updates != 2:  # by labels that were new in the last epoch agreement rises, too
+            reason = reason_to_train_on(unseen.share, unseen.rise, unseen.n_rows)
+        if n_updates == 1:  # after the last epoch, so that no network has learned another label
+            learned = trainer.outputs_of_learners
+        blocks.evidence = conclude(labels, blocks.noise, blocks.first, self.generator, reason, learned)
 
     def _retrain(self) -> None:
         """Step 2: a network initialised anew learns the final labels, by L_c alone and at a decaying rate."""

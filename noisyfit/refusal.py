@@ -21,7 +21,7 @@ from .calibration import TEMPERATURES
 from .noise import NoiseMatrix, temper
 from .storage import row_blocks
 
-__all__ = ["Unseen", "judge_unseen", "reason_to_refuse", "still_learning"]
+__all__ = ["Unseen", "judge_unseen", "reason_to_refuse", "reason_to_train_on"]
 
 _STANDARD_ERRORS = 2.0
 _STANDARD_ERRORS_OF_CHANCE = 3.0  # random labels pass one time in 700
@@ -91,15 +91,15 @@ def reason_to_refuse(
     return None
 
 
-def still_learning(agreement: float, rise: float, n_rows: int) -> str | None:
+def reason_to_train_on(share: float, rise: float, n_rows: int) -> str | None:
     """Say that networks were still learning, where their agreement with unseen labels rose in the last epoch.
 
     Parameters
     ----------
-    agreement : float
+    share : float
         Share of the given labels that were predicted by networks which had not seen them, in the last epoch.
     rise : float
-        By how much it was higher than in the epoch before; NaN where that is not known.
+        By how much it was higher than in any epoch before; NaN where that is not known.
     n_rows : int
         Rows it was measured on.
 
@@ -108,11 +108,11 @@ def still_learning(agreement: float, rise: float, n_rows: int) -> str | None:
     str or None
         A sentence for people; None where they were not, or it was too little to tell.
     """
-    by_chance = _STANDARD_ERRORS_OF_RISE * math.sqrt(agreement * (1 - agreement) / n_rows)
+    by_chance = _STANDARD_ERRORS_OF_RISE * math.sqrt(share * (1 - share) / max(n_rows, 1))
     if rise > max(by_chance, _SMALLEST_RISE):
         return (
             "the networks were still learning: on unseen rows their agreement with the given labels rose by "
-            f"{rise:.1%} to {agreement:.1%} in the last epoch; raise `max_epochs`"
+            f"{100 * rise:.1f} points to {share:.1%} in the last epoch; train for more epochs"
         )
     return None
 

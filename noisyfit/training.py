@@ -11,7 +11,7 @@ import itertools
 import math
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -73,6 +73,20 @@ class _Known(NamedTuple):
         weight = None if self.weight is None else self.weight[..., rows]
         trained = None if self.trained is None else self.trained[:, rows]
         return _Known(self.numbers[rows], self.targets[rows], weight, trained)
+
+
+class Agreement(NamedTuple):
+    """How often networks gave the given label to rows that they leave out, in the last epoch."""
+
+    share: float = math.nan  # NaN without such rows
+    best: float = 0.0  # so far; before any epoch what giving the most frequent label to all would reach
+    rise: float = math.nan  # above the best before
+    n_rows: int = 0
+
+    def after(self, n_agreed: float, n_rows: float) -> Agreement:
+        """Give that of the next epoch."""
+        share = n_agreed / n_rows if n_rows else math.nan
+        return Agreement(share, max(self.best, share), share - self.best, int(n_rows))
 
 
 class JointNet(NeuralNet):
@@ -278,11 +292,8 @@ class Trainer:
 
     Attributes
     ----------
-    unseen_agreement : float
-        Share of the samples left out by the network that gave their output, in the last epoch, for which it gave the
-        given label; NaN without such samples. Before any epoch that of the most frequent label, given to all.
-    unseen_rise : float
-        By how much it was higher than in the epoch before.
+    unseen : Agreement
+        Of the samples left out by the network that gave their output.
     """
 
     def __init__(
@@ -306,8 +317,7 @@ class Trainer:
         self.generator, self.weight, self.folds = generator, sample_weight, folds
         self._device = torch.device(net.device)
         self.train_on_all()
-        self.unseen_agreement = float(labels.given.bincount().max()) / len(labels.given)
-        self.unseen_rise = float("nan")
+        self.unseen = Agreement(best=_share_of_most_frequent(labels.given.cpu()[self._trained]))
         self._rate_factor = 1.0
         self._running_mean: Tensor | None = None
         self._batches_seen = 0
@@ -329,7 +339,7 @@ class Trainer:
             "rate_factor": self._rate_factor,
             "running_mean": self._running_mean,
             "batches_seen": self._batches_seen,
-            "unseen": (self.unseen_agreement, self.unseen_rise),
+            "unseen": self.unseen,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -343,7 +353,7 @@ class Trainer:
             schedule.load_state_dict(values[0])
             callback.batch_idx_ = values[1]
         self._rate_factor, self._batches_seen = state["rate_factor"], state["batches_seen"]
-        self.unseen_agreement, self.unseen_rise = state["unseen"]
+        self.unseen = Agreement(*state["unseen"])
         running_mean = state["running_mean"]
         self._running_mean = None if running_mean is None else running_mean.to(self._device)
 
@@ -389,7 +399,7 @@ class Trainer:
         self.ranks.share_buffers(self.net.module_)
         if len(self._untrained) and (record or self._left_out.any()):
             self._record_untrained(record)
-        self._close_unseen()
+        self.unseen = self.unseen.after(*self._unseen.tolist())
         earlier = [row["train_loss"] for row in self.net.history[:-1]]
         self.net.history.record("train_loss", float(loss))
         self.net.history.record("train_loss_best", float(loss) < min(earlier, default=float("inf")))
@@ -501,11 +511,6 @@ class Trainer:
         agreed = (proba.argmax(dim=1) == given).sum()
         self._unseen += torch.stack([agreed, torch.full_like(agreed, len(numbers))])
 
-    def _close_unseen(self) -> None:
-        agreed, unseen = self._unseen.tolist()
-        agreement = agreed / unseen if unseen else float("nan")
-        self.unseen_agreement, self.unseen_rise = agreement, agreement - self.unseen_agreement
-
     def _earlier_mean(self) -> RunningMean | None:
         share = share_of_earlier(self.stage.prior_momentum, self._batches_seen) if self._batches_seen else 0.0
         return RunningMean(self._running_mean, share) if share and self._running_mean is not None else None
@@ -523,7 +528,7 @@ class Trainer:
         return TrainingDivergedError(f"In {self.stage.name}, the {what}. {remedy}")
 
     def _record_untrained(self, record: bool) -> None:
-        for chunk, probas in self._evaluate(self._untrained):
+        for chunk, probas in self._evaluate(self._untrained.split(self.net.batch_size)):
             proba = self._of_own_network(chunk, probas)
             if record:
                 self.labels.record(chunk.to(self.labels.device), proba)
@@ -533,20 +538,28 @@ class Trainer:
     def outputs_of_learners(self) -> Tensor:
         """Give the mean outputs (n_samples, n_classes), as of now, of the networks that do not leave a row out."""
         assert self.folds is not None
-        outputs = torch.empty(len(self.rows), self.labels.n_classes, device=self.labels.device)
-        for chunk, probas in self._evaluate(torch.arange(len(self.rows))):
-            others = (probas.sum(dim=0) - self._of_own_network(chunk, probas)) / (len(probas) - 1)
-            outputs[chunk.to(outputs.device)] = others.to(outputs.device)
+        n_rows, n_networks = len(self.rows), self.net.module_.n_networks
+        outputs = torch.empty(n_rows, self.labels.n_classes, dtype=torch.float32, device=self.labels.device)
+        chunks = torch.arange(n_rows).split(batch_sizes(n_rows, self.net.batch_size, self.ranks.fewest_rows))
+        own_chunks = [self._own_rows(chunk) for chunk in chunks]
+        for chunk, (own, probas) in zip(chunks, self._evaluate(own_chunks), strict=True):
+            leaves_out = self.folds[own] == torch.arange(n_networks, device=own.device).unsqueeze(1)
+            others = probas.masked_fill(leaves_out.unsqueeze(2), 0.0).sum(dim=0) / (n_networks - 1)
+            whole = self.ranks.whole(others, self.ranks.own_part(len(chunk)), len(chunk))
+            outputs[chunk.to(outputs.device)] = whole.to(outputs.device)
         return outputs
 
-    def _evaluate(self, numbers: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    def _evaluate(self, chunks: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """Give the numbers of some rows after the other, and the outputs for them of each network."""
-        chunks = numbers.split(self.net.batch_size)
         to_read = [chunk.to(self.rows.number_device) for chunk in chunks]
         self.net.module_.eval()
         with torch.no_grad():
             for chunk, x in zip(chunks, self.rows.batches(to_read), strict=True):
                 yield chunk.to(self._device), softmax_rows(self.net.infer(x))
+
+
+def _share_of_most_frequent(codes: Tensor) -> float:
+    return float(codes.bincount().max()) / len(codes) if len(codes) else 0.0
 
 
 def _schedulers(net: JointNet) -> Iterator[tuple[str, Any, int]]:

@@ -44,5 +44,10 @@ def test_auto_waits_for_two_epochs_only_after_seven_tenths(best, expected):
     assert begins("auto", 10, rising + [0.1] * (10 - best)) == expected
 
 
+def test_auto_leaves_epochs_for_rows_that_wait():
+    rule = BeginRule("auto", 10, rows_wait=True)
+    assert [epoch for epoch in range(1, 11) if rule.after(epoch, 0.1 * epoch)] == [7, 8, 9, 10]
+
+
 def test_auto_without_any_unseen_row():
     assert begins("auto", 40, [float("nan")] * 40) == 5

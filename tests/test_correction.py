@@ -15,7 +15,7 @@ from noisyfit.noise import NoiseMatrix, corrupt_labels, symmetric_noise, temper
 N, N_CLASSES = 2000, 4
 
 
-def concluded(given, proba, unfinished=None):
+def concluded(given, proba):
     """Conclude from outputs that did not change while training."""
     given = torch.from_numpy(given)
     labels = LabelStore(given, N_CLASSES, 1, label_rule("soft", None), soft=True)
@@ -26,7 +26,7 @@ def concluded(given, proba, unfinished=None):
     labels.step(outputs)
     noise = NoiseMatrix(given, N_CLASSES)
     noise.step(labels.soft_labels)
-    evidence = conclude(labels, noise, first, torch.Generator(), unfinished)
+    evidence = conclude(labels, noise, first, torch.Generator())
     return evidence, labels, noise
 
 

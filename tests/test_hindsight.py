@@ -8,6 +8,7 @@ import torch
 
 from noisyfit import JointOptimizationClassifier
 from noisyfit.hindsight import forget_given_, pool_
+from noisyfit.training import Trainer
 
 N, N_CLASSES = 4000, 5
 
@@ -62,6 +63,16 @@ def test_rows_without_weight_were_learned_by_nobody():
     torch.testing.assert_close(forgotten[1::2], fresh[1::2], atol=0.05, rtol=0)
 
 
+def test_what_was_learned_to_the_last_digit_is_forgotten_as_far_as_needed():
+    """Outputs that round to 1 still differ in how little they leave to the others."""
+    _, given, unseen, fresh, _ = draw()
+    by_heart = (fresh.double().log() + 18.0 * torch.eye(N_CLASSES, dtype=torch.float64)[given]).softmax(1).float()
+    rows = torch.arange(N)
+    assert (by_heart[rows, given] == 1).float().mean() > 0.3
+    forgotten = forget_given_(by_heart, unseen, given)
+    torch.testing.assert_close(forgotten, fresh, atol=0.03, rtol=0)
+
+
 def test_certain_outputs_stay_numbers():
     given = torch.tensor([0, 1, 0])
     sure = torch.eye(2)[[0, 1, 1]]
@@ -89,3 +100,29 @@ def test_only_networks_that_know_no_label_but_the_given_one_are_asked(monkeypatc
         rows = torch.arange(len(given))
         assert learned[rows, given].mean() > unseen[rows, given].mean()
         torch.testing.assert_close(learned.sum(dim=1), torch.ones(len(given)))
+
+
+@pytest.mark.parametrize("cross_fit", [2, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_those_who_learned_a_row_are_all_networks_but_the_one_that_leaves_it_out(monkeypatch, blobs, cross_fit, dtype):
+    X, _, y_noisy = blobs
+    asked, ask = [], Trainer.outputs_of_learners
+
+    def record(trainer):
+        asked.append((trainer.folds.clone(), ask(trainer).clone()))
+        return asked[-1][1].clone()
+
+    monkeypatch.setattr(Trainer, "outputs_of_learners", record)
+    torch.set_default_dtype(dtype)  # of the caller's own work
+    try:
+        clf = JointOptimizationClassifier(max_epochs=5, begin=1.0, cross_fit=cross_fit, batch_size=32, random_state=0)
+        clf.fit(X, y_noisy)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    (folds, learned), *others = asked
+    assert not others
+    with torch.no_grad():
+        each = clf.net_.module_.eval()(torch.from_numpy(X)).softmax(dim=-1)
+    assert (each[0] - each[1]).abs().max() > 0.002
+    expected = [torch.stack([each[k, i] for k in range(cross_fit) if k != folds[i]]).mean(dim=0) for i in range(len(X))]
+    torch.testing.assert_close(learned, torch.stack(expected).float())

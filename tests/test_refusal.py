@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits, make_classification
+from skorch.callbacks import Callback
 
 from noisyfit import JointOptimizationClassifier
 from noisyfit.exceptions import CorrectionRefusedWarning
 from noisyfit.noise import NoiseMatrix, corrupt_labels, symmetric_noise
-from noisyfit.refusal import judge_unseen, reason_to_refuse, still_learning
+from noisyfit.refusal import judge_unseen, reason_to_refuse, reason_to_train_on
 
 N, N_CLASSES = 3000, 4
 
@@ -98,7 +99,7 @@ def test_rows_without_weight_have_no_say():
     ],
 )
 def test_networks_that_still_learn(agreement, rise, n_rows, unfinished):
-    assert (still_learning(agreement, rise, n_rows) is not None) == unfinished
+    assert (reason_to_train_on(agreement, rise, n_rows) is not None) == unfinished
 
 
 def fit(X, y, **params):
@@ -121,22 +122,61 @@ def test_random_labels_are_kept_with_a_warning(imbalance):
     np.testing.assert_array_equal(clf.correct(X, y)[0], y)  # for new rows, too
 
 
-@pytest.mark.parametrize("max_epochs", [2, 60])
-def test_clean_labels_are_kept_where_training_was_too_short(max_epochs):
-    X, y = make_classification(
+def many_classes():
+    return make_classification(
         3000, n_features=12, n_informative=10, n_classes=20, n_clusters_per_class=2, class_sep=3.0, random_state=0
     )
+
+
+@pytest.mark.parametrize("max_epochs", [2, 60])
+def test_clean_labels_are_kept_where_training_was_too_short(max_epochs):
+    X, y = many_classes()
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", CorrectionRefusedWarning)
         clf = fit(X, y, max_epochs=max_epochs)
     if max_epochs < 60:
         assert "the networks were still learning" in clf.correction_refused_
-        assert "raise `max_epochs`" in str(warned[0].message)
+        assert "train for more epochs" in str(warned[0].message)
         np.testing.assert_array_equal(clf.corrected_labels_, y)
     else:
         assert clf.correction_refused_ is None
         assert not warned
         assert (clf.corrected_labels_ != y).mean() < 0.01
+
+
+def test_what_networks_agreed_on_before_is_part_of_a_checkpoint(tmp_path):
+    X, y = many_classes()
+
+    class CutError(Exception):
+        pass
+
+    class Cut(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            if armed and len(net.history) == 2:
+                raise CutError
+
+    params = {"max_epochs": 2, "net_params": {"callbacks": [Cut()]}, "checkpoint": tmp_path}
+    armed = True
+    with pytest.raises(CutError):
+        fit(X, y, **params)
+    armed = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CorrectionRefusedWarning)
+        resumed, whole = fit(X, y, **params), fit(X, y, **params | {"checkpoint": None})
+    assert "the networks were still learning" in whole.correction_refused_
+    assert resumed.correction_refused_ == whole.correction_refused_
+
+
+@pytest.mark.parametrize(("begin", "judged"), [(10, True), (11, False), (12, True)])
+def test_a_rise_by_labels_that_are_new_is_no_learning(monkeypatch, blobs, begin, judged):
+    X, _, y_noisy = blobs
+    asked = []
+    monkeypatch.setattr("noisyfit.joint_optimisation.reason_to_train_on", lambda *args: asked.append(args))
+    weight = np.r_[np.zeros(30), np.ones(60)]
+    clf = JointOptimizationClassifier(max_epochs=12, begin=begin, random_state=0).fit(X, y_noisy, sample_weight=weight)
+    assert len(asked) == judged
+    assert clf.correction_refused_ is None
+    assert all(n_rows == 60 for _, _, n_rows in asked)  # rows without weight have no say
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
