@@ -43,7 +43,8 @@ torch.manual_seed(0)
 data = np.load(f"{folder}/data.npz")
 X, y = data["X"], data["y"].astype(str)
 params = {
-    "networks": {"module_params": {"hidden": (16,), "dropout": 0.0}},
+    "networks": {"module_params": {"hidden": (16,), "dropout": 0.0}, "begin": 2},
+    "learners": {"module_params": {"hidden": (16,), "dropout": 0.0}, "begin": 1.0},
     "dataset": {"module_params": {"hidden": (16,), "dropout": 0.0}, "cross_fit": 0, "begin": 2},
     "convolutions": {"module": torch.nn.Sequential(
         torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(4 * 3 * 1, 3)),
@@ -85,7 +86,7 @@ def run(folder, kind, n_processes):
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-@pytest.mark.parametrize("kind", ["networks", "dataset", "convolutions", "retrained"])
+@pytest.mark.parametrize("kind", ["networks", "learners", "dataset", "convolutions", "retrained"])
 def test_two_processes_give_the_result_of_one(folder, kind):
     run(folder, kind, 1)
     run(folder, kind, 2)
