@@ -27,8 +27,8 @@ _STANDARD_ERRORS = 2.0
 _STANDARD_ERRORS_OF_CHANCE = 3.0  # random labels pass one time in 700
 _SMALLEST_SHARE = 0.1  # of labels better explained by the inputs alone that matters
 _SMALLEST_GAIN = 1e-3  # in nats a row: with very many rows anything is beyond chance
-_SMALLEST_RISE = 0.025  # of the agreement in an epoch that matters
-_STANDARD_ERRORS_OF_RISE = 3.0
+_SMALLEST_RISE = 0.015  # of the agreement in an epoch that matters
+_STANDARD_ERRORS_OF_RISE = 2.0
 _FLOOR = 1e-3  # share of the frequencies in every explanation, against probabilities of 0
 
 

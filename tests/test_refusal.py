@@ -90,7 +90,7 @@ def test_rows_without_weight_have_no_say():
     ("agreement", "rise", "n_rows", "unfinished"),
     [
         (0.5, 0.03, 100_000, True),
-        (0.5, 0.02, 100_000, False),  # too little to matter
+        (0.5, 0.01, 100_000, False),  # too little to matter
         (0.5, 0.03, 1000, False),  # less than chance
         (0.5, 0.06, 1000, True),
         (0.5, -0.1, 1000, False),
