@@ -28,7 +28,6 @@ _STANDARD_ERRORS_OF_CHANCE = 3.0  # random labels pass one time in 700
 _SMALLEST_SHARE = 0.1  # of labels better explained by the inputs alone that matters
 _SMALLEST_GAIN = 1e-3  # in nats a row: with very many rows anything is beyond chance
 _SMALLEST_RISE = 0.015  # of the agreement in an epoch that matters
-_STANDARD_ERRORS_OF_RISE = 2.0
 _FLOOR = 1e-3  # share of the frequencies in every explanation, against probabilities of 0
 
 
@@ -108,7 +107,7 @@ def reason_to_train_on(share: float, rise: float, n_rows: int) -> str | None:
     str or None
         A sentence for people; None where they were not, or it was too little to tell.
     """
-    by_chance = _STANDARD_ERRORS_OF_RISE * math.sqrt(share * (1 - share) / max(n_rows, 1))
+    by_chance = _STANDARD_ERRORS * math.sqrt(share * (1 - share) / max(n_rows, 1))
     if rise > max(by_chance, _SMALLEST_RISE):
         return (
             "the networks were still learning: on unseen rows their agreement with the given labels rose by "

@@ -75,7 +75,11 @@ def fails(blobs, quick):
         ({"max_epochs": 10.0}, TypeError, "`max_epochs` must be an int, got 10.0"),
         ({"lr": 0}, ValueError, "`lr` must be finite and above 0, got 0"),
         ({"batch_size": 0}, ValueError, "`batch_size` must be finite and at least 1"),
-        ({"lr_schedule": "cosine"}, ValueError, "`lr_schedule` must be one of 'constant', 'decay', 'one_cycle'; "),
+        (
+            {"lr_schedule": "cosine"},
+            ValueError,
+            "`lr_schedule` must be one of 'constant', 'decay', 'one_cycle'; got 'cosine'",
+        ),
         ({"max_grad_norm": 0}, ValueError, "`max_grad_norm` must be finite and above 0, got 0. None does not clip"),
         ({"retrain_epochs": -1}, ValueError, "`retrain_epochs` must be finite and at least 0"),
         ({"retrain_lr": -1.0}, ValueError, "`retrain_lr` must be finite and above 0, got -1.0. None takes `lr`"),
