@@ -111,7 +111,7 @@ def as_rows(X: Any, device: torch.device, loader_params: dict[str, Any] | None =
 
 def as_network_input(x: Tensor, device: torch.device) -> Tensor:
     """Move a batch to the device and turn numbers into float32; uint8 images are divided by 255 there."""
-    x = x.to(device, non_blocking=True)
+    x = x.to(device, non_blocking=device.type != "cpu")  # from a GPU it would be read before it has arrived
     if x.dtype == torch.uint8 and x.ndim > 2:
         return x.float().div_(255)
     return x.float() if x.is_floating_point() or x.dtype == torch.bool else x

@@ -180,7 +180,7 @@ def kill_at_random(fit, rng, longest):
 def test_a_killed_process_repeats_no_more_than_an_epoch(blobs, make, tmp_path):
     """SIGKILL at random moments; `benchmarks/reliability.py kills` does the same 50 times and more."""
     X, y, _ = blobs
-    params = {"optimizer": CountsSteps, "net_params": None, "retrain_epochs": 3}
+    params = {"optimizer": CountsSteps, "net_params": None, "retrain_epochs": 3, "device": "cpu"}
     CountsSteps.steps = 0
     expected = make(**params, checkpoint=None).fit(X, y)
     n_steps, steps_an_epoch = CountsSteps.steps, -(-len(y) // 32)

@@ -92,7 +92,8 @@ def test_only_networks_that_know_no_label_but_the_given_one_are_asked(monkeypatc
         return pool_(unseen, learned, given, sample_weight)
 
     monkeypatch.setattr("noisyfit.correction.pool_", ask)
-    clf = JointOptimizationClassifier(max_epochs=12, begin=begin, cross_fit=cross_fit, random_state=0).fit(X, y_noisy)
+    params = {"begin": begin, "cross_fit": cross_fit, "device": "cpu", "random_state": 0}
+    clf = JointOptimizationClassifier(max_epochs=12, **params).fit(X, y_noisy)
     assert len(asked) == pooled
     if pooled:
         unseen, learned = asked[0]
@@ -115,8 +116,8 @@ def test_those_who_learned_a_row_are_all_networks_but_the_one_that_leaves_it_out
     monkeypatch.setattr(Trainer, "outputs_of_learners", record)
     torch.set_default_dtype(dtype)  # of the caller's own work
     try:
-        clf = JointOptimizationClassifier(max_epochs=5, begin=1.0, cross_fit=cross_fit, batch_size=32, random_state=0)
-        clf.fit(X, y_noisy)
+        params = {"begin": 1.0, "cross_fit": cross_fit, "batch_size": 32, "device": "cpu", "random_state": 0}
+        clf = JointOptimizationClassifier(max_epochs=5, **params).fit(X, y_noisy)
     finally:
         torch.set_default_dtype(torch.float32)
     (folds, learned), *others = asked
