@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -109,8 +110,6 @@ class BestWeights(Callback):
         self.X, self.codes = X, codes
 
     def on_train_begin(self, net, **kwargs):
-        import torch
-
         from noisyfit.data import as_rows
 
         self.rows, self.best = as_rows(self.X, torch.device(net.device)), -1.0
@@ -183,6 +182,7 @@ def run(method: str, pair: str, data: Pair, seed: int) -> dict[str, Any]:
         "test": float(np.mean(clf.predict(data.X_test) == data.y_test)),
         "seconds": seconds,
         "cpu_seconds": cpu_seconds,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
     if wrong.any():
         figures |= label_error_scores(data.y_clean, data.y_given, report)

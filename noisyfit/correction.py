@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .anchors import Anchors, find_anchors
 from .calibration import Calibration, calibrate
 from .hindsight import pool_
 from .labels import LabelStore
@@ -21,6 +22,7 @@ from .storage import row_blocks
 __all__ = [
     "Evidence",
     "FirstLook",
+    "ask_surest",
     "conclude",
     "damp_evidence",
     "evidence_weight",
@@ -32,8 +34,11 @@ __all__ = [
 _LEAST_WEIGHT = 0.5  # while training
 _UNUSUAL = 0.019  # share of rows that may look like another class although their labels are right, at least
 _UNUSUAL_MISSES = 0.57  # the same, as a share of the rows whose class the outputs miss
-_STEEPNESS = 10  # of the step from doubt to none
+_STEEPNESS = 10  # of the steps between doubt and none
 _MOST_DOUBT = 0.99  # below 1, so that the order of the suspects is kept
+_LEAST_DOUBT = 0.1  # where the surest rows alone speak for wrong labels
+_CONTRADICTION = 0.23  # of the surest rows, as a share of that of all, at which half is doubted
+_TOO_SURE = 2.5  # temperature of the outputs at which half is doubted
 _AS_IN_TRAINING = 0.6  # share of the training's noise matrix and weight in the final ones, at most
 
 
@@ -88,12 +93,16 @@ class FirstLook(NamedTuple):
 
     unseen: Unseen
     found_wrong: float  # share of the labels that contradict them
+    anchors: Anchors
 
 
 def look_first(outputs: Tensor, given: Tensor, sample_weight: Tensor | None, generator: torch.Generator) -> FirstLook:
     """Keep what `conclude` will want to know of the first averaged outputs (n_samples, n_classes)."""
     calibrated = calibrate(outputs, given, sample_weight, generator, standard_errors=0.0)
-    return FirstLook(judge_unseen(outputs, given, sample_weight), calibrated.noise.wrong_share())
+    found_wrong = calibrated.noise.wrong_share()
+    return FirstLook(
+        judge_unseen(outputs, given, sample_weight), found_wrong, find_anchors(outputs, given, sample_weight)
+    )
 
 
 def conclude(
@@ -131,6 +140,7 @@ def conclude(
     missed = _weighted_mean(1.0 - outputs.amax(dim=1), sample_weight)
     doubt = _doubt(first.found_wrong, found.noise.wrong_share(), missed)
     damped, weight = damp_evidence(found, noise)
+    damped, weight, doubt = ask_surest(first.anchors, damped, weight, doubt, found.temperature)
     if learned is not None:
         pool_(outputs, _temper_(learned(), found.temperature), labels.given, sample_weight)
     labels.revise(noise.mix_in_given_(damped.posterior_(outputs, weight, normalised=True), doubt))
@@ -169,6 +179,45 @@ def damp_evidence(found: Calibration, trained: NoiseMatrix) -> tuple[NoiseMatrix
     return trained.with_matrix(torch.lerp(found.noise.matrix, trained.matrix, share)), weight
 
 
+def ask_surest(
+    anchors: Anchors, noise: NoiseMatrix, weight: float, doubt: float, temperature: float
+) -> tuple[NoiseMatrix, float, float]:
+    """Settle a doubt, and the noise matrix that goes with it, by the rows that the first outputs were surest of.
+
+    Labels that look unusual because the classes are hard leave these rows alone; labels that are confused by class do
+    not. So where there is doubt, and as far as there is, it becomes theirs, and so do noise matrix and weight. Doubt
+    stays where the final outputs have become far surer than the given labels bear out, as they do where classes
+    overlap so much that no row is sure.
+
+    Parameters
+    ----------
+    anchors : Anchors
+        Of the first outputs.
+    noise : NoiseMatrix
+        As found from all rows; left as it is.
+    weight : float
+        Of the given labels.
+    doubt : float
+        Share of the labels found wrong that may be right all the same.
+    temperature : float
+        Of the final outputs.
+
+    Returns
+    -------
+    noise : NoiseMatrix
+    weight : float
+    doubt : float
+    """
+    matrix = torch.lerp(noise.matrix, anchors.matrix(noise.matrix), doubt)
+    left = max(1.0 - _step(anchors.contradiction() / _CONTRADICTION), _step(temperature / _TOO_SURE), _LEAST_DOUBT)
+    return noise.with_matrix(matrix), weight + doubt * (1.0 - weight), doubt * left
+
+
+def _step(ratio: float) -> float:
+    """Rise from 0 to 1, steeply around a ratio of 1."""
+    return 1.0 / (1.0 + max(ratio, 1e-9) ** -_STEEPNESS)
+
+
 def _doubt(found_at_first: float, found_in_the_end: float, missed: float) -> float:
     """Give the share of the labels found wrong that is taken to be right all the same.
 
@@ -189,7 +238,7 @@ def _doubt(found_at_first: float, found_in_the_end: float, missed: float) -> flo
     """
     unusual = max(_UNUSUAL, _UNUSUAL_MISSES * missed)
     found = max(math.sqrt(found_at_first * found_in_the_end), 1e-9)
-    return min(_MOST_DOUBT, 1.0 / (1.0 + (found / unusual) ** _STEEPNESS))
+    return min(_MOST_DOUBT, 1.0 - _step(found / unusual))
 
 
 def _temper_(outputs: Tensor, temperature: float) -> Tensor:

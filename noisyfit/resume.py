@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from .anchors import Anchors
 from .begin import BeginRule
 from .checkpoint import NoCheckpoint
 from .correction import Evidence, FirstLook
@@ -108,7 +109,7 @@ def restore_labels(blocks: Blocks, problem: Problem, log: EpochLog, parts: dict[
     blocks.labels.load_state_dict(parts["labels"])
     blocks.noise.load_state_dict(parts["noise"])
     if parts["first"] is not None:
-        (agrees, likely), found_wrong = parts["first"]
-        blocks.first = FirstLook(Unseen(agrees, likely.to(blocks.labels.device)), found_wrong)
+        (agrees, likely), found_wrong, anchors = parts["first"]
+        blocks.first = FirstLook(Unseen(agrees, likely.to(blocks.labels.device)), found_wrong, Anchors(*anchors))
     blocks.evidence = Evidence(*parts["evidence"])
     log.load_state_dict(parts["log"])
