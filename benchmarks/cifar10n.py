@@ -7,8 +7,9 @@
 
 Prints, for each method and seed and as mean and spread, the test accuracy of the best and the last epoch, the
 recovery accuracy and how well the report finds the wrong labels; writes the same as JSON. 'best' picks the epoch by
-test accuracy, which no user can: only 'last' is what one gets. ``--score-last`` leaves 'best' out, and the time that
-scoring takes. With several processes under torchrun the first one prints and writes.
+test accuracy, which no user can: only 'last' is what one gets, or 'mirrored', for which each test image and its mirror
+image are predicted. ``--score-last`` leaves 'best' out, and the time that scoring takes. With several processes under
+torchrun the first one prints and writes.
 """
 
 from __future__ import annotations
@@ -128,12 +129,19 @@ def run(method: str, data: Cifar, args: argparse.Namespace, seed: int) -> dict[s
     return {
         **({} if args.score_last else {"test_best": max(accuracy.by_epoch)}),
         "test_last": clf.score(data.X_test, data.y_test),
+        "test_mirrored": mirrored_accuracy(clf, data),
         "given_right": recovery_accuracy(data.y_clean, data.y_given),
         "recovery": recovery_accuracy(data.y_clean, clf.corrected_labels_),
         **label_error_scores(data.y_clean, data.y_given, clf.label_report()),
         "noise_rate_estimate": clf.noise_rate_,
         "seconds" if args.score_last else "seconds_with_scoring": seconds,
     }
+
+
+def mirrored_accuracy(clf: JointOptimizationClassifier, data: Cifar) -> float:
+    """Test accuracy of the mean prediction for an image and its mirror image."""
+    proba = clf.predict_proba(data.X_test) + clf.predict_proba(np.ascontiguousarray(data.X_test[..., ::-1]))
+    return float((clf.classes_[proba.argmax(axis=1)] == data.y_test).mean())
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """What a search with noisy labels only is worth: regret of its choice in clean accuracy.
 
     python benchmarks/search.py --data FOLDER
+    python benchmarks/search.py --data FOLDER --pairs spambase/symmetric_40 --rows 2400
 
 For some pairs of `suite_data` a grid of alpha, beta and gamma is searched by 3-fold cross-validation on noisy labels,
 with four scorers: accuracy, log-loss, the mean probability of the given label, and accuracy corrected by each fit's own
@@ -53,9 +54,9 @@ SCORERS = {
 }
 
 
-def run(pair: str, folder: Path, seed: int) -> dict[str, dict[str, float]]:
+def run(pair: str, folder: Path, seed: int, n_rows: int) -> dict[str, dict[str, float]]:
     data = load_pair(pair, folder, seed)
-    rows = np.random.RandomState(seed).permutation(len(data.y_given))[:N_ROWS]
+    rows = np.random.RandomState(seed).permutation(len(data.y_given))[:n_rows]
     clf = JointOptimizationClassifier(max_epochs=EPOCHS, random_state=seed)
     folds = StratifiedKFold(3, shuffle=True, random_state=seed)
     search = GridSearchCV(clf, GRID, scoring=SCORERS, refit=False, cv=folds)
@@ -73,11 +74,11 @@ def run(pair: str, folder: Path, seed: int) -> dict[str, dict[str, float]]:
     return found
 
 
-def already_run(settings: dict[str, object]) -> dict[str, dict[str, dict[str, float]]]:
+def already_run(name: str, settings: dict[str, object]) -> dict[str, dict[str, dict[str, float]]]:
     """Give the pairs that were run with these settings, so that a study that was cut goes on."""
-    path = RESULTS / "search.json"
+    path = RESULTS / f"{name}.json"
     written = json.loads(path.read_text()) if path.exists() else {}
-    if any(written.get(name) != value for name, value in settings.items()):
+    if any(written.get(setting) != value for setting, value in settings.items()):
         return {}
     nan = {None: float("nan")}
     return {
@@ -91,22 +92,25 @@ def main() -> None:
     parser.add_argument("--data", default=os.environ.get("NOISYFIT_DATA"), help="folder of the data; or NOISYFIT_DATA")
     parser.add_argument("--pairs", nargs="+", default=PAIRS)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rows", type=int, default=N_ROWS, help="to search on")
     args = parser.parse_args()
-    settings = {"grid": GRID, "rows": N_ROWS, "refits": N_REFITS, "epochs": EPOCHS, "seed": args.seed}
-    runs = already_run(settings)
+    name = "search" if args.rows == N_ROWS else f"search_{args.rows}"
+    settings = {"grid": GRID, "rows": args.rows, "refits": N_REFITS, "epochs": EPOCHS, "seed": args.seed}
+    runs = already_run(name, settings)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for pair in [pair for pair in args.pairs if pair not in runs]:
-            runs[pair] = run(pair, Path(args.data), args.seed)
+            runs[pair] = run(pair, Path(args.data), args.seed, args.rows)
             print(
                 pair,
-                {name: {k: round(v, 4) for k, v in found.items()} for name, found in runs[pair].items()},
+                {scorer: {k: round(v, 4) for k, v in found.items()} for scorer, found in runs[pair].items()},
                 flush=True,
             )
-            write_json("search", {**settings, "runs": runs})
+            write_json(name, {**settings, "runs": runs})
     for figure in ("regret", "spearman"):
         table = (
-            100 * pd.DataFrame({pair: {name: found[figure] for name, found in r.items()} for pair, r in runs.items()}).T
+            100
+            * pd.DataFrame({pair: {scorer: found[figure] for scorer, found in r.items()} for pair, r in runs.items()}).T
         )
         print(f"\n{figure}, %\n{table.round(1).to_string()}\nmean\n{table.mean().round(2).to_string()}")
 
