@@ -1,8 +1,9 @@
 """What becomes of the surest rows of each class, which a network's ignorance explains least: anchor points.
 
 Where classes are hard, outputs contradict many labels that are right; but the tenth of the rows that they are surest of
-they hardly ever get wrong. Where labels are confused by class, those rows are, too. So the given labels of the surest
-rows show the noise matrix as it is, whatever the networks do not know of the others (T. Liu and D. Tao, "Classification
+they seldom get wrong, given enough rows to learn from and classes that are sure somewhere. Where labels are confused by
+class, those rows are, too. So the given labels of the surest rows show the noise matrix, although the networks may not
+know the others (T. Liu and D. Tao, "Classification
 with Noisy Labels by Importance Reweighting", 2016, https://arxiv.org/abs/1411.7718).
 """
 
@@ -25,7 +26,7 @@ class Anchors(NamedTuple):
     """Given labels of the rows that outputs are surest of."""
 
     counts: Tensor  # (n_classes, n_classes) float64, on the CPU: their weight by predicted and given class
-    n_rows: int
+    n_rows: float  # how many of one weight would tell as much
     disagreement: float  # share of all rows whose given class is not the predicted one
 
     def contradiction(self) -> float:
@@ -75,13 +76,15 @@ def find_anchors(outputs: Tensor, given: Tensor, sample_weight: Tensor | None = 
     weight = torch.ones(len(given), device=given.device) if sample_weight is None else sample_weight
     n_classes = outputs.shape[1]
     sureness, predicted = outputs.max(dim=1)
-    sureness = torch.where(weight > 0, sureness, -1.0)
-    order = sureness.argsort(descending=True, stable=True)[: int((weight > 0).sum())]
+    order = sureness.argsort(descending=True, stable=True)
+    order = order[weight[order] > 0]
     order = order[predicted[order].argsort(stable=True)]  # class by class, the surest first
     sizes = torch.bincount(predicted[order], minlength=n_classes)
     rank = torch.arange(len(order), device=order.device) - (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
     chosen = order[rank < (_SURE * sizes).round().clamp_min(1).repeat_interleave(sizes)]
     cells = (predicted[chosen] * n_classes + given[chosen]).cpu()
-    counts = torch.bincount(cells, weight[chosen].cpu().double(), n_classes**2).view(n_classes, n_classes)
+    weights = weight[chosen].cpu().double()
+    counts = torch.bincount(cells, weights, n_classes**2).view(n_classes, n_classes)
+    n_rows = float(weights.sum() ** 2 / weights.square().sum())
     disagreement = float((weight * (predicted != given)).sum() / weight.sum())
-    return Anchors(counts, len(chosen), disagreement)
+    return Anchors(counts, n_rows, disagreement)

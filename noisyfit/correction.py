@@ -36,7 +36,7 @@ _UNUSUAL = 0.019  # share of rows that may look like another class although thei
 _UNUSUAL_MISSES = 0.57  # the same, as a share of the rows whose class the outputs miss
 _STEEPNESS = 10  # of the steps between doubt and none
 _MOST_DOUBT = 0.99  # below 1, so that the order of the suspects is kept
-_LEAST_DOUBT = 0.1  # where the surest rows alone speak for wrong labels
+_LEAST_LEFT = 0.1  # of a doubt that the surest rows settle
 _CONTRADICTION = 0.23  # of the surest rows, as a share of that of all, at which half is doubted
 _TOO_SURE = 2.5  # temperature of the outputs at which half is doubted
 _AS_IN_TRAINING = 0.6  # share of the training's noise matrix and weight in the final ones, at most
@@ -138,9 +138,11 @@ def conclude(
     _temper_(outputs, found.temperature)
     refused = reason_to_train_on or reason_to_refuse(first.unseen, outputs, found.noise, labels.given, sample_weight)
     missed = _weighted_mean(1.0 - outputs.amax(dim=1), sample_weight)
-    doubt = _doubt(first.found_wrong, found.noise.wrong_share(), missed)
+    found_wrong = math.sqrt(first.found_wrong * found.noise.wrong_share())
+    few, hard = _doubt(found_wrong, _UNUSUAL), _doubt(found_wrong, _UNUSUAL_MISSES * missed)
     damped, weight = damp_evidence(found, noise)
-    damped, weight, doubt = ask_surest(first.anchors, damped, weight, doubt, found.temperature)
+    damped, weight, hard = ask_surest(first.anchors, damped, weight, hard, found.temperature)
+    doubt = max(few, hard)
     if learned is not None:
         pool_(outputs, _temper_(learned(), found.temperature), labels.given, sample_weight)
     labels.revise(noise.mix_in_given_(damped.posterior_(outputs, weight, normalised=True), doubt))
@@ -184,10 +186,10 @@ def ask_surest(
 ) -> tuple[NoiseMatrix, float, float]:
     """Settle a doubt, and the noise matrix that goes with it, by the rows that the first outputs were surest of.
 
-    Labels that look unusual because the classes are hard leave these rows alone; labels that are confused by class do
-    not. So where there is doubt, and as far as there is, it becomes theirs, and so do noise matrix and weight. Doubt
-    stays where the final outputs have become far surer than the given labels bear out, as they do where classes
-    overlap so much that no row is sure.
+    Labels that look unusual because classes are hard mostly leave these rows alone; labels that are confused by class
+    do not. So as far as there is doubt, it becomes theirs, and so do noise matrix and weight. Doubt stays where the
+    final outputs have become far surer than the given labels bear out, as they do where classes overlap so much that
+    no row is sure.
 
     Parameters
     ----------
@@ -209,7 +211,7 @@ def ask_surest(
     doubt : float
     """
     matrix = torch.lerp(noise.matrix, anchors.matrix(noise.matrix), doubt)
-    left = max(1.0 - _step(anchors.contradiction() / _CONTRADICTION), _step(temperature / _TOO_SURE), _LEAST_DOUBT)
+    left = max(1.0 - _step(anchors.contradiction() / _CONTRADICTION), _step(temperature / _TOO_SURE), _LEAST_LEFT)
     return noise.with_matrix(matrix), weight + doubt * (1.0 - weight), doubt * left
 
 
@@ -218,27 +220,23 @@ def _step(ratio: float) -> float:
     return 1.0 / (1.0 + max(ratio, 1e-9) ** -_STEEPNESS)
 
 
-def _doubt(found_at_first: float, found_in_the_end: float, missed: float) -> float:
+def _doubt(found: float, unusual: float) -> float:
     """Give the share of the labels found wrong that is taken to be right all the same.
 
     In any data some rows look like another class although their label is right, the more, the worse outputs know the
-    classes; nothing in the outputs tells these rows from wrong labels. Where fewer labels are found wrong than there
-    may be such rows, all are given back; where clearly more, hardly any. Both counts of what is found can mislead: the
-    first where networks take labels that flip from class to class for overlap, the last where labels have drifted;
-    their product seldom does.
+    classes; nothing in such a row's outputs tells it from one with a wrong label. Where fewer labels are found wrong
+    than there may be such rows all are given back, where clearly more are found hardly any. Both counts of what is
+    found can mislead, the first where networks take labels that flip from class to class for overlap, the last where
+    labels have drifted; their product seldom does.
 
     Parameters
     ----------
-    found_at_first : float
-        Share of the labels that contradict outputs as they were before any label was changed.
-    found_in_the_end : float
-        Share of the labels that contradict the final outputs.
-    missed : float
-        Expected share of rows whose class the final outputs miss.
+    found : float
+        Share of the labels that contradict the outputs: geometric mean of that before any update and in the end.
+    unusual : float
+        Share of such rows there may be.
     """
-    unusual = max(_UNUSUAL, _UNUSUAL_MISSES * missed)
-    found = max(math.sqrt(found_at_first * found_in_the_end), 1e-9)
-    return min(_MOST_DOUBT, 1.0 - _step(found / unusual))
+    return min(_MOST_DOUBT, 1.0 - _step(found / max(unusual, 1e-9)))
 
 
 def _temper_(outputs: Tensor, temperature: float) -> Tensor:

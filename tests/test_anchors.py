@@ -26,15 +26,15 @@ def test_a_tenth_of_each_predicted_class_is_chosen_by_weight():
     weight = torch.from_numpy(np.random.RandomState(1).randint(3, size=N)).float()
     given = torch.from_numpy(y)
     anchors = find_anchors(outputs, given, weight)
-    predicted, expected, n_rows = outputs.argmax(dim=1), torch.zeros(N_CLASSES, N_CLASSES), 0
+    predicted, expected, squares = outputs.argmax(dim=1), torch.zeros(N_CLASSES, N_CLASSES), 0.0
     for j in range(N_CLASSES):
         rows = ((predicted == j) & (weight > 0)).nonzero().squeeze(1)
         surest = rows[outputs[rows, j].argsort(descending=True)][: round(0.1 * len(rows))]
-        n_rows += len(surest)
+        squares += float(weight[surest].square().sum())
         for i in surest:
             expected[j, given[i]] += weight[i]
     torch.testing.assert_close(anchors.counts, expected.double())
-    assert anchors.n_rows == n_rows
+    assert anchors.n_rows == pytest.approx(float(expected.sum()) ** 2 / squares)
     share = float((weight * (predicted != given)).sum() / weight.sum())
     assert anchors.disagreement == pytest.approx(share)
 

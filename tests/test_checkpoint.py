@@ -91,6 +91,7 @@ SETTINGS = {
 def make(tmp_path):
     def make(epoch=0, **params):
         defaults = {"module_params": {"hidden": (8,)}, "max_epochs": EPOCHS, "batch_size": 32, "random_state": 0}
+        defaults |= {"device": "cpu"}  # where bits are promised
         defaults |= {"checkpoint": tmp_path / "checkpoints", "net_params": {"callbacks": [("cut", CutAt(epoch))]}}
         return JointOptimizationClassifier(**(defaults | params))
 
@@ -180,7 +181,7 @@ def kill_at_random(fit, rng, longest):
 def test_a_killed_process_repeats_no_more_than_an_epoch(blobs, make, tmp_path):
     """SIGKILL at random moments; `benchmarks/reliability.py kills` does the same 50 times and more."""
     X, y, _ = blobs
-    params = {"optimizer": CountsSteps, "net_params": None, "retrain_epochs": 3, "device": "cpu"}
+    params = {"optimizer": CountsSteps, "net_params": None, "retrain_epochs": 3}
     CountsSteps.steps = 0
     expected = make(**params, checkpoint=None).fit(X, y)
     n_steps, steps_an_epoch = CountsSteps.steps, -(-len(y) // 32)

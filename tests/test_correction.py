@@ -10,7 +10,7 @@ import noisyfit.correction
 from noisyfit.calibration import calibrate
 from noisyfit.correction import conclude, damp_evidence, evidence_weight, look_first, weigh_evidence_
 from noisyfit.labels import LabelStore, label_rule
-from noisyfit.noise import NoiseMatrix, corrupt_labels, symmetric_noise, temper
+from noisyfit.noise import NoiseMatrix, asymmetric_noise, corrupt_labels, symmetric_noise, temper
 
 N, N_CLASSES = 2000, 4
 
@@ -19,7 +19,7 @@ def concluded(given, proba):
     """Conclude from outputs that did not change while training."""
     given = torch.from_numpy(given)
     labels = LabelStore(given, N_CLASSES, 1, label_rule("soft", None), soft=True)
-    labels.record(torch.arange(N), proba)
+    labels.record(torch.arange(len(given)), proba)
     labels.close_epoch()
     outputs = labels.average_outputs()
     first = look_first(outputs, given, None, torch.Generator())
@@ -51,6 +51,15 @@ def test_a_few_unusual_rows_are_no_wrong_labels(share):
     assert not unusual.any() or quality[unusual].max() < quality[~unusual].min()  # still the first to look at
 
 
+def test_a_few_unusual_rows_among_very_many_are_no_wrong_labels():
+    outputs, given = outputs_that_miss(Y, 0.008).repeat(25, 1), np.tile(Y, 25)
+    first = look_first(outputs, torch.from_numpy(given), None, torch.Generator())
+    assert first.anchors.contradiction() > 0.5  # outputs that are all equally sure
+    evidence, labels, _ = concluded(given, outputs)
+    assert evidence.doubt > 0.9
+    np.testing.assert_array_equal(labels.soft_labels.argmax(dim=1), given)
+
+
 @pytest.mark.parametrize("rate", [0.03, 0.05, 0.2, 0.4])
 def test_many_contradictions_are_wrong_labels(rate):
     given = corrupt_labels(Y, symmetric_noise(N_CLASSES, rate), random_state=0)
@@ -59,6 +68,21 @@ def test_many_contradictions_are_wrong_labels(rate):
     assert evidence.doubt < 0.05
     assert (labels.soft_labels.argmax(dim=1).numpy() == Y).mean() > 0.99
     assert noise.wrong_share() == pytest.approx((given != Y).mean(), abs=0.03)
+
+
+def test_labels_confused_by_class_are_told_from_hard_classes():
+    """Of networks that half believe the given labels, so that likelihood takes them for overlap of the classes."""
+    rng = np.random.RandomState(0)
+    outputs = torch.from_numpy(3.5 * rng.randn(3 * N, N_CLASSES)).softmax(dim=1).float()
+    y = (rng.random_sample((3 * N, 1)) > outputs.numpy().cumsum(axis=1)).sum(axis=1).clip(max=N_CLASSES - 1)
+    hard, labels, _ = concluded(y, outputs)
+    assert hard.doubt > 0.9
+    np.testing.assert_array_equal(labels.soft_labels.argmax(dim=1), y)
+    matrix = asymmetric_noise(N_CLASSES, 0.4, {0: 1, 2: 3})
+    given = corrupt_labels(y, matrix, random_state=0)
+    confused, labels, _ = concluded(given, outputs.lerp(outputs @ torch.from_numpy(matrix).float(), 0.5))
+    assert confused.doubt < 0.2
+    assert (given == y).mean() < 0.82 < 0.9 < (labels.soft_labels.argmax(dim=1).numpy() == y).mean()
 
 
 def test_final_labels_are_weighed_by_the_damped_evidence(monkeypatch):
