@@ -3,8 +3,8 @@
 Where classes are hard, outputs contradict many labels that are right; but the tenth of the rows that they are surest of
 they seldom get wrong, given enough rows to learn from and classes that are sure somewhere. Where labels are confused by
 class, those rows are, too. So the given labels of the surest rows show the noise matrix, although the networks may not
-know the others (T. Liu and D. Tao, "Classification
-with Noisy Labels by Importance Reweighting", 2016, https://arxiv.org/abs/1411.7718).
+know the others (T. Liu and D. Tao, "Classification with Noisy Labels by Importance Reweighting", 2016,
+https://arxiv.org/abs/1411.7718).
 """
 
 from __future__ import annotations
