@@ -1,7 +1,7 @@
 """What a search with noisy labels only is worth: regret of its choice in clean accuracy.
 
     python benchmarks/search.py --data FOLDER
-    python benchmarks/search.py --data FOLDER --pairs spambase/symmetric_40 --rows 2400
+    python benchmarks/search.py --data FOLDER --rows 2400
 
 For some pairs of `suite_data` a grid of alpha, beta and gamma is searched by 3-fold cross-validation on noisy labels,
 with four scorers: accuracy, log-loss, the mean probability of the given label, and accuracy corrected by each fit's own
