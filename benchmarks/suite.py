@@ -39,6 +39,7 @@ from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
 
 from noisyfit import JointOptimizationClassifier
+from noisyfit.data import as_rows
 from noisyfit.metrics import label_error_scores, recovery_accuracy
 
 from cifar10n import SlimNet, flip
@@ -110,8 +111,6 @@ class BestWeights(Callback):
         self.X, self.codes = X, codes
 
     def on_train_begin(self, net, **kwargs):
-        from noisyfit.data import as_rows
-
         self.rows, self.best = as_rows(self.X, torch.device(net.device)), -1.0
 
     def on_epoch_end(self, net, **kwargs):

@@ -32,7 +32,7 @@ def summarise(runs: pd.DataFrame) -> dict[str, str]:
     ahead = ahead_of(cleanlab, "recovery").reindex(noisy).dropna()
     left = ((1 - ours_by_seed["recovery"]) / (1 - cleanlab["recovery"])).groupby("pair").mean().reindex(ahead.index)
     f1, auroc = (ahead_of(cleanlab, figure).reindex(noisy).dropna() for figure in ("f1", "auroc"))
-    to_plain, to_refit = ahead_of(plain, "test"), ahead_of(cleanlab, "test")
+    to_plain, to_refit, to_same = (ahead_of(others, "test") for others in (plain, cleanlab, same_network))
     rate_error = ours["noise_rate"] - (1 - ours["given"])
     ours_on_cpu, others_on_cpu = (r.loc[r["gpu"].isna(), "cpu_seconds"] for r in (ours_by_seed, same_network))
     cost = (ours_on_cpu / others_on_cpu).dropna().groupby("pair").mean()
@@ -47,6 +47,8 @@ def summarise(runs: pd.DataFrame) -> dict[str, str]:
         "test accuracy, least ahead of plain training (points)": _lowest(to_plain),
         "the same without noise (points)": _lowest(to_plain.reindex(none).dropna()),
         "test accuracy, higher than cleanlab's on": _share_won(to_refit),
+        "the same, of its form with the same network": _share_won(to_same),
+        "the same, where labels are wrong": _share_won(to_same.drop(none, errors="ignore")),
         "noise rate, furthest from the truth, random noise (points)": _lowest(-rate_error[synthetic].abs(), sign=-1),
         "the same, labels by people and rules (points)": _lowest(-rate_error[real].abs(), sign=-1),
         "calibration error, mean (points)": f"{100 * ours['calibration_error'].mean():.1f} ({len(ours)} pairs)",
