@@ -18,7 +18,7 @@ from torch import Tensor
 __all__ = ["Anchors", "find_anchors"]
 
 _SURE = 0.1  # share of the rows predicted to be of a class
-_STANDARD_ERRORS = 2.0
+_STANDARD_ERRORS = 3.0
 _PRIOR_ROWS = 10.0  # for each class, of a noise matrix found otherwise
 
 
@@ -32,7 +32,7 @@ class Anchors(NamedTuple):
     def contradiction(self) -> float:
         """Give how often these rows contradict their labels, as a share of how often all do; at least so much.
 
-        Chance is allowed for: the share is taken two standard errors below its mean.
+        Chance is allowed for: the share is taken three standard errors below its mean.
         """
         share = 1.0 - float(self.counts.diagonal().sum() / self.counts.sum())
         by_chance = _STANDARD_ERRORS * math.sqrt(max(0.0, share * (1.0 - share)) / self.n_rows)

@@ -55,7 +55,7 @@ def test_hard_classes_leave_the_surest_rows_alone_and_confused_labels_do_not(see
     given = corrupt_labels(y, matrix, random_state=seed)
     clean, noisy = (find_anchors(outputs, torch.from_numpy(labels)) for labels in (y, given))
     assert clean.disagreement > 0.35
-    assert clean.contradiction() < 0.2 < 0.35 < noisy.contradiction()
+    assert clean.contradiction() < 0.2 < 0.3 < noisy.contradiction()
     found = noisy.matrix(torch.eye(N_CLASSES, dtype=torch.float64))
     assert float((found - torch.from_numpy(matrix)).abs().max()) < 0.15
     assert float(found.diagonal().mean()) == pytest.approx(0.84, abs=0.06)
@@ -63,8 +63,8 @@ def test_hard_classes_leave_the_surest_rows_alone_and_confused_labels_do_not(see
 
 def test_few_rows_say_little():
     counts = torch.tensor([[7.0, 3.0], [3.0, 7.0]], dtype=torch.float64)
-    few, many = Anchors(counts, 20, 0.3), Anchors(100 * counts, 2000, 0.3)
-    assert few.contradiction() == pytest.approx((0.3 - 2 * np.sqrt(0.21 / 20)) / 0.3)
+    few, many = Anchors(2 * counts, 40, 0.3), Anchors(1000 * counts, 20000, 0.3)
+    assert few.contradiction() == pytest.approx(max(0.0, 0.3 - 3 * np.sqrt(0.21 / 40)) / 0.3)
     assert 0.9 < many.contradiction() < 1
     assert Anchors(10 * torch.eye(2, dtype=torch.float64), 20, 0.0).contradiction() == 0
 
