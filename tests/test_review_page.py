@@ -251,6 +251,23 @@ def test_another_label_that_is_the_given_or_the_proposed_one(opened):
     ]
 
 
+def test_keys_right_after_escape_go_to_the_page_though_the_browser_has_not_said_that_the_chooser_is_closed(opened):
+    was_open = opened.run(
+        """
+        const chooser = document.getElementById("chooser");
+        const pressed = { key: "o", bubbles: true };
+        document.activeElement.dispatchEvent(new KeyboardEvent("keydown", pressed));
+        chooser.dispatchEvent(new Event("cancel"));
+        const wasOpen = chooser.open;
+        document.activeElement.dispatchEvent(new KeyboardEvent("keydown", pressed));
+        return wasOpen;
+        """
+    )
+    opened.run("return new Promise((resolve) => setTimeout(resolve, 100))")  # the event of the closing comes in here
+    assert not was_open
+    assert opened.run("return document.activeElement.id") == "query"
+
+
 def test_the_keys_can_be_turned_off_and_leave_fields_alone(opened):
     opened.find("#filter-low").send_keys("aks")
     opened.find("#shortcuts").click()

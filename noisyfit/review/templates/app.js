@@ -503,14 +503,18 @@
   function takeOption() {
     if ($("options").selectedIndex < 0) return;
     const label = Number($("options").value);
-    $("chooser").close();
-    leaveChooser();
+    closeChooser();
     choose(label);
   }
 
+  function closeChooser() {
+    $("chooser").close();
+    leaveChooser();
+  }
+
   function leaveChooser() {
-    // until the next frame a key would go to the hidden field
-    if ($("chooser").contains(document.activeElement)) document.activeElement.blur();
+    // until the next frame a key would go to the hidden field; but the event may come when the chooser is open again
+    if (!$("chooser").open && $("chooser").contains(document.activeElement)) document.activeElement.blur();
   }
 
   function moveOption(step) {
@@ -706,6 +710,7 @@
 
   function listenToChooser() {
     $("chooser").addEventListener("close", leaveChooser);
+    $("chooser").addEventListener("cancel", closeChooser); // the browser's own closing tells of itself late
     $("query").addEventListener("input", fillOptions);
     $("query").addEventListener("keydown", (event) => {
       const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
