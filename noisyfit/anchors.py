@@ -18,7 +18,6 @@ from torch import Tensor
 __all__ = ["Anchors", "find_anchors"]
 
 _SURE = 0.1  # share of the rows predicted to be of a class
-_STANDARD_ERRORS = 3.0
 _PRIOR_ROWS = 10.0  # for each class, of a noise matrix found otherwise
 
 
@@ -29,13 +28,13 @@ class Anchors(NamedTuple):
     n_rows: float  # how many of one weight would tell as much
     disagreement: float  # share of all rows whose given class is not the predicted one
 
-    def contradiction(self) -> float:
+    def contradiction(self, standard_errors: float) -> float:
         """Give how often these rows contradict their labels, as a share of how often all do; at least so much.
 
-        Chance is allowed for: the share is taken three standard errors below its mean.
+        Chance is allowed for: the share is taken so many standard errors below its mean.
         """
         share = 1.0 - float(self.counts.diagonal().sum() / self.counts.sum())
-        by_chance = _STANDARD_ERRORS * math.sqrt(max(0.0, share * (1.0 - share)) / self.n_rows)
+        by_chance = standard_errors * math.sqrt(max(0.0, share * (1.0 - share)) / self.n_rows)
         return max(0.0, share - by_chance) / max(self.disagreement, 1e-9)
 
     def matrix(self, otherwise: Tensor) -> Tensor:

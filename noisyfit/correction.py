@@ -37,7 +37,10 @@ _UNUSUAL_MISSES = 0.57  # the same, as a share of the rows whose class the outpu
 _STEEPNESS = 10  # of the steps between doubt and none
 _MOST_DOUBT = 0.99  # below 1, so that the order of the suspects is kept
 _LEAST_LEFT = 0.1  # of a doubt that the surest rows settle
-_CONTRADICTION = 0.23  # of the surest rows, as a share of that of all, at which half is doubted
+_CONTRADICTION = 0.23  # of the surest rows, as a share of that of all, at which half is doubted; that is sure,
+_STANDARD_ERRORS = 3.0  # so many below what is counted
+_EXPECTED = 0.4  # the same, where no doubt has to be settled, but labels are to be found wrong; that is likely,
+_STANDARD_ERRORS_OF_EXPECTED = 1.0  # so many below what is counted
 _TOO_SURE = 2.5  # temperature of the outputs at which half is doubted
 _AS_IN_TRAINING = 0.6  # share of the training's noise matrix and weight in the final ones, at most
 
@@ -93,15 +96,27 @@ class FirstLook(NamedTuple):
 
     unseen: Unseen
     found_wrong: float  # share of the labels that contradict them
+    missed: float  # share of the rows whose class they are expected to miss
     anchors: Anchors
+
+    def doubt(self) -> float:
+        """Give the share of the labels found wrong that may be right, since nothing here says that labels are wrong.
+
+        Where some are, the outputs find more labels wrong than they miss classes, or the rows that they are surest of
+        contradict their labels nearly as often as others do. With few rows neither need be so.
+        """
+        contradiction = self.anchors.contradiction(_STANDARD_ERRORS_OF_EXPECTED)
+        return min(_doubt(self.found_wrong, self.missed), _doubt(contradiction, _EXPECTED))
 
 
 def look_first(outputs: Tensor, given: Tensor, sample_weight: Tensor | None, generator: torch.Generator) -> FirstLook:
     """Keep what `conclude` will want to know of the first averaged outputs (n_samples, n_classes)."""
     calibrated = calibrate(outputs, given, sample_weight, generator, standard_errors=0.0)
-    found_wrong = calibrated.noise.wrong_share()
     return FirstLook(
-        judge_unseen(outputs, given, sample_weight), found_wrong, find_anchors(outputs, given, sample_weight)
+        judge_unseen(outputs, given, sample_weight),
+        calibrated.noise.wrong_share(),
+        _share_missed(outputs, sample_weight, calibrated.temperature),
+        find_anchors(outputs, given, sample_weight),
     )
 
 
@@ -137,11 +152,11 @@ def conclude(
     found = calibrate(outputs, labels.given, sample_weight, generator)
     _temper_(outputs, found.temperature)
     refused = reason_to_train_on or reason_to_refuse(first.unseen, outputs, found.noise, labels.given, sample_weight)
-    missed = _weighted_mean(1.0 - outputs.amax(dim=1), sample_weight)
+    missed = _share_missed(outputs, sample_weight)
     found_wrong = math.sqrt(first.found_wrong * found.noise.wrong_share())
     few, hard = _doubt(found_wrong, _UNUSUAL), _doubt(found_wrong, _UNUSUAL_MISSES * missed)
     damped, weight = damp_evidence(found, noise)
-    damped, weight, hard = ask_surest(first.anchors, damped, weight, hard, found.temperature)
+    damped, weight, hard = ask_surest(first, damped, weight, hard, found.temperature)
     doubt = max(few, hard)
     if learned is not None:
         pool_(outputs, _temper_(learned(), found.temperature), labels.given, sample_weight)
@@ -160,7 +175,8 @@ def damp_evidence(found: Calibration, trained: NoiseMatrix) -> tuple[NoiseMatrix
     The most likely matrix explains as much as it can by overlap of the classes: where people err on what is hard for
     networks, too, it finds too few labels wrong. That of the training takes what the networks say for the truth, their
     own errors as well, and so finds too many; its weight, below 1, allows for what other networks have learned from
-    a given label and bring back in its row's output. Outputs that are surer than the given labels bear out count less.
+    a given label and bring back in its row's output. Both count less, the further the outputs are from as sure as the
+    given labels bear out.
 
     Parameters
     ----------
@@ -176,25 +192,25 @@ def damp_evidence(found: Calibration, trained: NoiseMatrix) -> tuple[NoiseMatrix
     weight : float
         Of the given labels, in [0.7, 1].
     """
-    share = _AS_IN_TRAINING / max(1.0, found.most_likely)
+    share = _AS_IN_TRAINING / max(found.most_likely, 1.0 / found.most_likely) ** 2
     weight = 1.0 + share * (_weight_against_leak(trained) - 1.0)
     return trained.with_matrix(torch.lerp(found.noise.matrix, trained.matrix, share)), weight
 
 
 def ask_surest(
-    anchors: Anchors, noise: NoiseMatrix, weight: float, doubt: float, temperature: float
+    first: FirstLook, noise: NoiseMatrix, weight: float, doubt: float, temperature: float
 ) -> tuple[NoiseMatrix, float, float]:
     """Settle a doubt, and the noise matrix that goes with it, by the rows that the first outputs were surest of.
 
     Labels that look unusual because classes are hard mostly leave these rows alone; labels that are confused by class
     do not. So as far as there is doubt, it becomes theirs, and so do noise matrix and weight. Doubt stays where the
     final outputs have become far surer than the given labels bear out, as they do where classes overlap so much that
-    no row is sure.
+    no row is sure. And there may be doubt in the first look where there is none in the end.
 
     Parameters
     ----------
-    anchors : Anchors
-        Of the first outputs.
+    first : FirstLook
+        With the surest rows.
     noise : NoiseMatrix
         As found from all rows; left as it is.
     weight : float
@@ -210,9 +226,10 @@ def ask_surest(
     weight : float
     doubt : float
     """
-    matrix = torch.lerp(noise.matrix, anchors.matrix(noise.matrix), doubt)
-    left = max(1.0 - _step(anchors.contradiction() / _CONTRADICTION), _step(temperature / _TOO_SURE), _LEAST_LEFT)
-    return noise.with_matrix(matrix), weight + doubt * (1.0 - weight), doubt * left
+    matrix = torch.lerp(noise.matrix, first.anchors.matrix(noise.matrix), doubt)
+    contradiction = first.anchors.contradiction(_STANDARD_ERRORS)
+    left = max(1.0 - _step(contradiction / _CONTRADICTION), _step(temperature / _TOO_SURE), _LEAST_LEFT)
+    return noise.with_matrix(matrix), weight + doubt * (1.0 - weight), max(doubt, first.doubt()) * left
 
 
 def _step(ratio: float) -> float:
@@ -245,8 +262,10 @@ def _temper_(outputs: Tensor, temperature: float) -> Tensor:
     return outputs
 
 
-def _weighted_mean(values: Tensor, weight: Tensor | None) -> float:
-    return float(values.mean() if weight is None else (values * weight).sum() / weight.sum())
+def _share_missed(outputs: Tensor, weight: Tensor | None, temperature: float = 1.0) -> float:
+    """Give the weight of the rows whose class outputs (n_samples, n_classes) miss, if they know how sure they are."""
+    missed = torch.cat([1.0 - temper(outputs[rows], temperature).amax(dim=1) for rows in row_blocks(*outputs.shape)])
+    return float(missed.mean() if weight is None else (missed * weight).sum() / weight.sum())
 
 
 def keep_within_margin(

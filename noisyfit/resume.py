@@ -109,7 +109,8 @@ def restore_labels(blocks: Blocks, problem: Problem, log: EpochLog, parts: dict[
     blocks.labels.load_state_dict(parts["labels"])
     blocks.noise.load_state_dict(parts["noise"])
     if parts["first"] is not None:
-        (agrees, likely), found_wrong, anchors = parts["first"]
-        blocks.first = FirstLook(Unseen(agrees, likely.to(blocks.labels.device)), found_wrong, Anchors(*anchors))
+        (agrees, likely), found_wrong, missed, anchors = parts["first"]
+        unseen = Unseen(agrees, likely.to(blocks.labels.device))
+        blocks.first = FirstLook(unseen, found_wrong, missed, Anchors(*anchors))
     blocks.evidence = Evidence(*parts["evidence"])
     log.load_state_dict(parts["log"])
