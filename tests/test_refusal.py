@@ -189,6 +189,14 @@ def test_overlapping_classes_without_noise_stay_as_they_are(n_classes):
     assert (clf.corrected_labels_ != y).mean() < 0.03
 
 
+@pytest.mark.parametrize("seed", [2, 3])
+def test_few_rows_of_hard_classes_without_noise_stay_as_they_are(seed):
+    """Networks soon become sure of more than they can know there, and that the labels are wrong elsewhere."""
+    X, y = make_classification(400, n_informative=5, n_classes=3, class_sep=0.8, random_state=seed)
+    clf = JointOptimizationClassifier(random_state=seed).fit(X, y)
+    np.testing.assert_array_equal(clf.corrected_labels_, y)
+
+
 def test_few_wrong_labels_are_found():
     X, y = load_digits(return_X_y=True)
     wrong = np.random.RandomState(0).choice(len(y), 36, replace=False)  # 2 %
