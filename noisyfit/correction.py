@@ -37,12 +37,12 @@ _UNUSUAL_MISSES = 0.57  # the same, as a share of the rows whose class the outpu
 _STEEPNESS = 10  # of the steps between doubt and none
 _MOST_DOUBT = 0.99  # below 1, so that the order of the suspects is kept
 _LEAST_LEFT = 0.1  # of a doubt that the surest rows settle
-_CONTRADICTION = 0.23  # of the surest rows, as a share of that of all, at which half is doubted; that is sure,
-_STANDARD_ERRORS = 3.0  # so many below what is counted
-_EXPECTED = 0.4  # the same, where no doubt has to be settled, but labels are to be found wrong; that is likely,
-_STANDARD_ERRORS_OF_EXPECTED = 1.0  # so many below what is counted
 _TOO_SURE = 2.5  # temperature of the outputs at which half is doubted
 _AS_IN_TRAINING = 0.6  # share of the training's noise matrix and weight in the final ones, at most
+# Contradictions of the surest rows, as a share of those of all, at which half is doubted, and how many standard errors
+# below their count they are taken: to find no reason for doubt, and to overrule one that there is
+_TO_TRUST, _ERRORS_TO_TRUST = 0.4, 1.0
+_TO_OVERRULE, _ERRORS_TO_OVERRULE = 0.23, 3.0
 
 
 class Evidence(NamedTuple):
@@ -105,8 +105,8 @@ class FirstLook(NamedTuple):
         Where some are, the outputs find more labels wrong than they miss classes, or the rows that they are surest of
         contradict their labels nearly as often as others do. With few rows neither need be so.
         """
-        contradiction = self.anchors.contradiction(_STANDARD_ERRORS_OF_EXPECTED)
-        return min(_doubt(self.found_wrong, self.missed), _doubt(contradiction, _EXPECTED))
+        contradiction = self.anchors.contradiction(_ERRORS_TO_TRUST)
+        return min(_doubt(self.found_wrong, self.missed), _doubt(contradiction, _TO_TRUST))
 
 
 def look_first(outputs: Tensor, given: Tensor, sample_weight: Tensor | None, generator: torch.Generator) -> FirstLook:
@@ -227,8 +227,8 @@ def ask_surest(
     doubt : float
     """
     matrix = torch.lerp(noise.matrix, first.anchors.matrix(noise.matrix), doubt)
-    contradiction = first.anchors.contradiction(_STANDARD_ERRORS)
-    left = max(1.0 - _step(contradiction / _CONTRADICTION), _step(temperature / _TOO_SURE), _LEAST_LEFT)
+    contradiction = first.anchors.contradiction(_ERRORS_TO_OVERRULE)
+    left = max(1.0 - _step(contradiction / _TO_OVERRULE), _step(temperature / _TOO_SURE), _LEAST_LEFT)
     return noise.with_matrix(matrix), weight + doubt * (1.0 - weight), max(doubt, first.doubt()) * left
 
 
