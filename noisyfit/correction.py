@@ -102,8 +102,8 @@ class FirstLook(NamedTuple):
     def doubt(self) -> float:
         """Give the share of the labels found wrong that may be right, since nothing here says that labels are wrong.
 
-        Where some are, the outputs find more labels wrong than they miss classes, or the rows that they are surest of
-        contradict their labels nearly as often as others do. With few rows neither need be so.
+        Where some are, the outputs mostly find more labels wrong than they miss classes, or the rows that they are
+        surest of contradict their labels at least four tenths as often as all do. With few rows neither need be so.
         """
         contradiction = self.anchors.contradiction(_ERRORS_TO_TRUST)
         return min(_doubt(self.found_wrong, self.missed), _doubt(contradiction, _TO_TRUST))
@@ -153,6 +153,7 @@ def conclude(
     _temper_(outputs, found.temperature)
     refused = reason_to_train_on or reason_to_refuse(first.unseen, outputs, found.noise, labels.given, sample_weight)
     missed = _share_missed(outputs, sample_weight)
+    # each count can mislead: the first where pair flips pass for overlap, the last where labels have drifted
     found_wrong = math.sqrt(first.found_wrong * found.noise.wrong_share())
     few, hard = _doubt(found_wrong, _UNUSUAL), _doubt(found_wrong, _UNUSUAL_MISSES * missed)
     damped, weight = damp_evidence(found, noise)
@@ -175,8 +176,8 @@ def damp_evidence(found: Calibration, trained: NoiseMatrix) -> tuple[NoiseMatrix
     The most likely matrix explains as much as it can by overlap of the classes: where people err on what is hard for
     networks, too, it finds too few labels wrong. That of the training takes what the networks say for the truth, their
     own errors as well, and so finds too many; its weight, below 1, allows for what other networks have learned from
-    a given label and bring back in its row's output. Both count less, the further the outputs are from as sure as the
-    given labels bear out.
+    a given label and bring back in its row's output. Matrix and weight of the training count less, the further the
+    outputs are from as sure as the given labels bear out; far from it the most likely matrix is all but alone.
 
     Parameters
     ----------
@@ -205,7 +206,7 @@ def ask_surest(
     Labels that look unusual because classes are hard mostly leave these rows alone; labels that are confused by class
     do not. So as far as there is doubt, it becomes theirs, and so do noise matrix and weight. Doubt stays where the
     final outputs have become far surer than the given labels bear out, as they do where classes overlap so much that
-    no row is sure. And there may be doubt in the first look where there is none in the end.
+    no row is sure. The first look may doubt where the last outputs do not: that changes neither matrix nor weight.
 
     Parameters
     ----------
@@ -237,23 +238,14 @@ def _step(ratio: float) -> float:
     return 1.0 / (1.0 + max(ratio, 1e-9) ** -_STEEPNESS)
 
 
-def _doubt(found: float, unusual: float) -> float:
-    """Give the share of the labels found wrong that is taken to be right all the same.
+def _doubt(found: float, limit: float) -> float:
+    """Give the share of the labels found wrong that is taken to be right all the same: nearly all below the limit.
 
     In any data some rows look like another class although their label is right, the more, the worse outputs know the
-    classes; nothing in such a row's outputs tells it from one with a wrong label. Where fewer labels are found wrong
-    than there may be such rows all are given back, where clearly more are found hardly any. Both counts of what is
-    found can mislead, the first where networks take labels that flip from class to class for overlap, the last where
-    labels have drifted; their product seldom does.
-
-    Parameters
-    ----------
-    found : float
-        Share of the labels that contradict the outputs: geometric mean of that before any update and in the end.
-    unusual : float
-        Share of such rows there may be.
+    classes; nothing in such a row's outputs tells it from one with a wrong label. Where fewer signs of wrong labels are
+    found than such rows may give all labels are given back, where clearly more are found hardly any.
     """
-    return min(_MOST_DOUBT, 1.0 - _step(found / max(unusual, 1e-9)))
+    return min(_MOST_DOUBT, 1.0 - _step(found / max(limit, 1e-9)))
 
 
 def _temper_(outputs: Tensor, temperature: float) -> Tensor:
@@ -263,7 +255,7 @@ def _temper_(outputs: Tensor, temperature: float) -> Tensor:
 
 
 def _share_missed(outputs: Tensor, weight: Tensor | None, temperature: float = 1.0) -> float:
-    """Give the weight of the rows whose class outputs (n_samples, n_classes) miss, if they know how sure they are."""
+    """Give the share of the rows whose class outputs (n_samples, n_classes) are expected to miss."""
     missed = torch.cat([1.0 - temper(outputs[rows], temperature).amax(dim=1) for rows in row_blocks(*outputs.shape)])
     return float(missed.mean() if weight is None else (missed * weight).sum() / weight.sum())
 

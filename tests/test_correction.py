@@ -60,6 +60,18 @@ def test_a_few_unusual_rows_among_very_many_are_no_wrong_labels():
     np.testing.assert_array_equal(labels.soft_labels.argmax(dim=1), given)
 
 
+def test_the_first_look_expects_to_miss_as_many_rows_as_outputs_that_know_how_sure_they_are():
+    rng = np.random.RandomState(0)
+    outputs = torch.from_numpy(1.5 * rng.randn(4 * N, N_CLASSES)).softmax(dim=1).float()
+    given = torch.from_numpy((rng.random_sample((4 * N, 1)) > outputs.numpy().cumsum(axis=1)).sum(axis=1))
+    weight = torch.from_numpy(rng.randint(3, size=4 * N)).float()
+    missed = float((weight * (outputs.argmax(dim=1) != given)).sum() / weight.sum())
+    for temperature in (1.0, 1 / 2.1):  # the last are too sure
+        first = look_first(temper(outputs, temperature), given, weight, torch.Generator())
+        assert first.missed == pytest.approx(missed, abs=0.03)
+        assert first.doubt() > 0.9  # hard classes, and nothing wrong
+
+
 @pytest.mark.parametrize("rate", [0.03, 0.05, 0.2, 0.4])
 def test_many_contradictions_are_wrong_labels(rate):
     given = corrupt_labels(Y, symmetric_noise(N_CLASSES, rate), random_state=0)
@@ -133,18 +145,17 @@ def test_labels_that_err_where_outputs_are_unsure():
     sure, torn = 0.96 * true + 0.01, 0.53 * true + 0.43 * other + 0.01
     outputs = torch.where(torch.from_numpy(unsure)[:, None], torn, sure)
     given = torch.from_numpy(given)
-    likely = calibrate(outputs, given, None, torch.Generator())._replace(most_likely=1.0)
-    damped, weight = damp_evidence(likely, trusting(outputs, given))
+    likely = calibrate(outputs, given, None, torch.Generator())
+    assert likely.most_likely < 1  # which damps little
     right, found = [], []
-    for labels in (
-        likely.noise.posterior_(outputs.clone(), 1.0),
-        damped.posterior_(outputs.clone(), weight, normalised=True),
-    ):
+    for calibration in (None, likely, likely._replace(most_likely=1.0)):
+        noise, weight = damp_evidence(calibration, trusting(outputs, given)) if calibration else (likely.noise, 1.0)
+        labels = noise.posterior_(outputs.clone(), weight, normalised=True)
         right.append((labels.argmax(dim=1).numpy() == Y).mean())
         found.append(1 - float(labels[torch.arange(N), given].mean()))
-    assert found[0] < 0.001 < 0.05 < found[1] < 0.27
+    assert found[0] < 0.001 < 0.01 < found[1] < 0.05 < found[2] < 0.27
     assert right[0] < (given.numpy() == Y).mean() + 0.01
-    assert right[1] >= right[0]
+    assert right[0] <= right[1] <= right[2]
 
 
 def trusting(outputs, given):

@@ -252,18 +252,20 @@ def test_another_label_that_is_the_given_or_the_proposed_one(opened):
 
 
 def test_keys_right_after_escape_go_to_the_page_though_the_browser_has_not_said_that_the_chooser_is_closed(opened):
-    was_open = opened.run(
+    opened_at_first, was_open = opened.run(
         """
         const chooser = document.getElementById("chooser");
         const pressed = { key: "o", bubbles: true };
         document.activeElement.dispatchEvent(new KeyboardEvent("keydown", pressed));
+        const openedAtFirst = chooser.open;
         chooser.dispatchEvent(new Event("cancel"));
         const wasOpen = chooser.open;
         document.activeElement.dispatchEvent(new KeyboardEvent("keydown", pressed));
-        return wasOpen;
+        return [openedAtFirst, wasOpen];
         """
     )
     opened.run("return new Promise((resolve) => setTimeout(resolve, 100))")  # the event of the closing comes in here
+    assert opened_at_first
     assert not was_open
     assert opened.run("return document.activeElement.id") == "query"
 
