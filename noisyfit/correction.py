@@ -193,7 +193,7 @@ def damp_evidence(found: Calibration, trained: NoiseMatrix) -> tuple[NoiseMatrix
     weight : float
         Of the given labels, in [0.7, 1].
     """
-    share = _AS_IN_TRAINING / max(found.most_likely, 1.0 / found.most_likely) ** 2
+    share = _AS_IN_TRAINING / max(found.most_likely**2, 1.0 / found.most_likely)
     weight = 1.0 + share * (_weight_against_leak(trained) - 1.0)
     return trained.with_matrix(torch.lerp(found.noise.matrix, trained.matrix, share)), weight
 

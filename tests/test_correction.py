@@ -184,8 +184,8 @@ def test_outputs_that_are_too_sure_or_not_sure_enough_count_less():
         damped, weight = damp_evidence(likely._replace(most_likely=temperature), trained)
         shares.append(float(((damped.matrix - likely.noise.matrix) / (trained.matrix - likely.noise.matrix)).mean()))
         weights.append(weight)
-    np.testing.assert_allclose(shares, [0.15, 0.6, 0.15])
-    assert 0.5 < weights[1] < weights[0] == weights[2] < 1
+    np.testing.assert_allclose(shares, [0.3, 0.6, 0.15])
+    assert 0.5 < weights[1] < weights[0] < weights[2] < 1
 
 
 def test_the_weight_of_given_labels():
