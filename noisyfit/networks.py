@@ -269,7 +269,10 @@ def bare_network_factory(
             "Pass X.transpose(0, 3, 1, 2)."
         )
     if isinstance(module, str) and module not in NAMED_NETWORKS:
-        raise ValueError(f"`module` given by name must be one of {sorted(NAMED_NETWORKS)}, got {module!r}.")
+        raise ValueError(
+            f"`module` given by name must be one of {sorted(NAMED_NETWORKS)}, got {module!r}. "
+            "Pass any other network as a class or a module."
+        )
     if module is None:
         maker = _default_network(item_shape)
     elif isinstance(module, str):
