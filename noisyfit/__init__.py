@@ -5,13 +5,16 @@ from .classifier import JointOptimizationClassifier
 from .corrector import LabelCorrector
 from .report import label_report
 from .review import apply_decisions, save_review
+from .verdict import Verdict, judge_labels
 
 __all__ = [
     "JointOptimizationClassifier",
     "LabelCorrector",
+    "Verdict",
     "apply_decisions",
     "displays",
     "exceptions",
+    "judge_labels",
     "label_report",
     "losses",
     "metrics",

@@ -16,6 +16,7 @@ from ._validation import check_choice, check_distribution, check_number, check_s
 from .exceptions import LabelCollapseWarning
 from .labels import LABEL_UPDATES
 from .storage import PLACES
+from .witness import check_witness
 
 __all__ = ["check_parameters", "loader_params", "resolve_batch_size", "resolve_class_prior"]
 
@@ -75,6 +76,7 @@ def check_parameters(params: dict[str, Any]) -> None:
     check_choice("precision", params["precision"], ("auto", "float32", "bfloat16"))
     _check_net_params(params["net_params"] or {})
     _check_checkpoint(params["checkpoint"], params["checkpoint_every"])
+    check_witness(params["witness"])
 
 
 def resolve_class_prior(

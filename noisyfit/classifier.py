@@ -20,20 +20,20 @@ from ._parameters import check_parameters, loader_params
 from ._validation import as_random_state
 from .callbacks import CallbackSupportMixin, with_callbacks
 from .checkpoint import NoCheckpoint, open_checkpoint
-from .correction import keep_within_margin
 from .data import as_rows, check_inputs, check_same_pixels
+from .decision import judge_new_rows
 from .devices import resolve_device
-from .exceptions import CorrectionRefusedWarning, LabelCollapseWarning
+from .exceptions import ClassShrunkWarning, CorrectionRefusedWarning, LabelCollapseWarning
 from .fingerprint import fingerprint
 from .forked import usable_threads
 from .joint_optimisation import JointOptimization
+from .labels import keep_within_margin
 from .model_file import describe_fit, load_model, restore_fit, save_model
-from .noise import NoiseMatrix
 from .paper import paper_params
 from .problem import Problem, check_problem, encode_given
 from .progress import EpochLog
 from .ranks import Ranks, find_ranks
-from .report import build_label_report, build_summary
+from .report import build_label_report, build_summary, shrunk_classes
 from .training import isolated_rng
 
 __all__ = ["JointOptimizationClassifier"]
@@ -67,8 +67,8 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         Labels. Weight of the given label as evidence, at least 0; 0 is the paper. Above it, labels become
         proportional to outputs times T[:, given] ** gamma, T the current noise matrix. "auto": 1 less the share of
         labels found wrong so far, but at least 0.5; without `cross_fit` 0. One network that has memorised a given
-        label confirms itself, so that a number above 0 without `cross_fit` warns. With it, the outputs are calibrated
-        after the last epoch, and the final labels give the evidence its full weight, 1.
+        label confirms itself, so that a number above 0 without `cross_fit` warns. What becomes of the
+        labels after the last epoch does not depend on it, but for 0.
     class_prior : {"uniform", "given", "estimated"} or array-like of shape (n_classes,), default="estimated"
         Objective. Assumed share of each class, in the order of `classes_`, summing to 1. "given" takes the
         frequencies of the given labels. "uniform" is the paper's: only for classes that are known to be of equal
@@ -97,9 +97,14 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         of the rows; a row's output is that of the network that left it out, and they predict by the mean of their
         probabilities. Equal rows are left out together, and rows of one group (see `fit`). Small fully connected
         networks are trained in batched matrix products, others in turn.
+    witness : "auto", None or classifier, default="auto"
+        Labels. A model of another kind than networks, which is asked about each row, too, after it has learned those
+        that the row's network has; any classifier of scikit-learn's kind with ``predict_proba``, which is cloned.
+        "auto" takes extra trees for tables, embeddings and sparse rows in memory, and none for images and Datasets.
+        Without `cross_fit`, or with `gamma` 0, there is none. Predictions are those of the networks alone.
     margin : float, default=0.0
-        Labels. A label counts as corrected only where soft[new] - soft[given] exceeds it, in [0, 1]; elsewhere the
-        given label is kept in `corrected_labels_`. 0 is the plain argmax. Training does not depend on it.
+        Labels. Gain beyond none that must be expected of a change, soft[new] - soft[given], in [0, 1]; elsewhere the
+        given label is kept in `corrected_labels_`. Training does not depend on it.
     max_epochs : int, default=60
         Network. Epochs of joint optimisation, at least 1.
     lr : float, default=0.5
@@ -155,32 +160,36 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
     ----------
     corrected_labels_ : ndarray of shape (n_samples,)
         Corrected labels, in the labels and dtype of y and the order of X: the most probable class of
-        `soft_labels_`, except where `margin` or a refusal keeps the given label or `n_relabel` has not let it change
-        yet.
+        `soft_labels_`, except where the given label is kept because the risk of changing it is too high, by `margin`,
+        or because `n_relabel` has not let it change yet.
     soft_labels_ : ndarray of shape (n_samples, n_classes), float32
-        Mean outputs of the last `window` epochs, weighed by the given labels unless `gamma` is 0, and pooled with
-        those of the networks that learned a row where labels change after the last epoch only; also where training
-        used hard labels. Rows sum to 1.
+        Probability of each class to be the true one, by the judge: see the user guide. With `gamma` 0, or without
+        `cross_fit`, the mean outputs of the last `window` epochs, weighed by the given labels unless `gamma` is 0; also
+        where training used hard labels. Rows sum to 1.
     correction_refused_ : str or None
-        Why all given labels were kept, where these themselves speak against the correction, or training was too
-        short for one: see the user guide. None where it was carried out or would have changed nothing, and where
-        there was no `cross_fit`, or `gamma` was 0: nothing to judge by. Predictions are still those of the networks
-        as trained, or of step 2 on the given labels.
+        Why all given labels were kept, although some are contradicted: no gain is expected from changing any. None
+        where some were changed or there is nothing to change, and where there was no `cross_fit`, or `gamma` was 0:
+        nothing to judge by. Predictions are still those of the networks as trained, or of step 2 on the given labels.
+    expected_gain_ : ExpectedGain or None
+        Share of labels that are right after the correction less the share before: ``mean``, ``low`` and ``high``, a
+        95 % interval. None where there was nothing to judge by.
     classes_ : ndarray of shape (n_classes,)
         Distinct labels of y, sorted.
     class_prior_ : ndarray of shape (n_classes,), float64
         The prior that was used; of an estimated one the last.
     transition_matrix_ : ndarray of shape (n_classes, n_classes), float64
-        Estimate of P(given = j if true = i), from the final soft labels; rows sum to 1. Not identifiable in general
-        where classes overlap.
+        Estimate of P(given = j if true = i), the one that the labels were judged with; rows sum to 1. Not identifiable
+        in general where classes overlap.
     noise_rate_ : float
         Estimated share of wrong labels, in [0, 1]: 1 - mean of the soft labels at the given classes.
+    noise_rate_interval_ : tuple of float or None
+        Low and high end of its 95 % interval. None where there was nothing to judge by.
     history_ : DataFrame
         A row an epoch: ``step`` (1 joint optimisation, 2 retraining), ``epoch`` from 1 in each step, ``loss`` and
         its terms ``L_c``, ``L_p``, ``L_e`` (means over the epoch's batches, in nats), ``L_o`` (the fit of the noise
         matrix to the given labels, not part of the loss), ``labels_changed`` (share of samples whose class this
         epoch's update changed), ``labels_corrected`` (share whose class is not the given one, in training: before
-        calibration, `margin` and refusal), ``seconds``.
+        they are judged), ``seconds``.
     net_ : skorch.NeuralNet
         The fitted net, for prediction only; its network is ``net_.module_``.
     n_iter_ : int
@@ -195,7 +204,9 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
     noisyfit.exceptions.LabelCollapseWarning
         At `fit`, for ``alpha=0`` with ``beta`` above 0, and where all corrected labels are of one class.
     noisyfit.exceptions.CorrectionRefusedWarning
-        At `fit`, where all given labels were kept.
+        At `fit`, where all given labels were kept although some are contradicted.
+    noisyfit.exceptions.ClassShrunkWarning
+        At `fit`, where a class loses a third of its labels or more.
 
     See Also
     --------
@@ -235,6 +246,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         begin: int | float | str = "auto",
         window: int | float = 10,
         cross_fit: int = 3,
+        witness: Any = "auto",
         margin: float = 0.0,
         max_epochs: int = 60,
         lr: float = 0.5,
@@ -267,6 +279,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         self.begin = begin
         self.window = window
         self.cross_fit = cross_fit
+        self.witness = witness
         self.margin = margin
         self.max_epochs = max_epochs
         self.lr = lr
@@ -363,7 +376,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
         """Give the network's class probabilities.
 
-        As the networks give them: only `soft_labels_` and those of `correct` are calibrated.
+        As the networks give them: only `soft_labels_` and those of `correct` are judged.
 
         Parameters
         ----------
@@ -473,8 +486,9 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         Returns
         -------
         str
-            Samples, estimated noise rate, labels corrected, the most frequent pairs of given and corrected label,
-            and why the correction was refused, if it was.
+            Samples, estimated noise rate, labels corrected and what that is expected to be worth, with 95 % intervals;
+            why none was corrected, what the data leave open, classes that shrink by a third; the most frequent pairs of
+            given and corrected label.
 
         Raises
         ------
@@ -506,9 +520,10 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         Returns
         -------
         corrected_labels : ndarray of shape (n_samples,)
-            Labels from `classes_`, by the rules of `corrected_labels_`: `margin` and a refusal keep given labels.
+            Labels from `classes_`: changed where as much is expected of it as of those that were changed in the fit.
         soft_labels : ndarray of shape (n_samples, n_classes), float32
-            The network's probabilities, weighed by the given labels unless `gamma` is 0. Rows sum to 1.
+            Probability of each class to be the true one, judged by the networks alone; the networks' own where there
+            was nothing to judge by. Rows sum to 1.
 
         Raises
         ------
@@ -527,14 +542,14 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         >>> corrected.shape, soft.shape
         ((75,), (75, 3))
         """
-        proba = torch.from_numpy(self.predict_proba(X))
+        proba = self.predict_proba(X)
         given = encode_given(y, self.classes_)
         check_consistent_length(proba, given)
-        matrix = torch.from_numpy(self.transition_matrix_)
-        noise = NoiseMatrix(torch.from_numpy(given), len(self.classes_), matrix=matrix)
-        soft_labels = self._evidence_.posterior(proba, noise).numpy()
-        codes = keep_within_margin(soft_labels, soft_labels.argmax(axis=1), given, self.margin)
-        return self.classes_[given if self.correction_refused_ else codes], soft_labels
+        if self._bearings_ is None:
+            codes = keep_within_margin(proba, proba.argmax(axis=1), given, self.margin)
+            return self.classes_[codes], proba
+        soft_labels, codes = judge_new_rows(proba, given, self._bearings_, self.margin)
+        return self.classes_[codes], soft_labels
 
     def save(self, path: Any) -> None:
         """Write the fitted estimator to a file that holds data and no code: safetensors and JSON, no pickle.
@@ -689,6 +704,12 @@ def _warn_of_trouble(clf: JointOptimizationClassifier) -> None:
     elif (clf.corrected_labels_ == first).all():
         remedy = "Lower `lr`, raise `alpha`, or, with a network of your own, scale X first."
         warnings.warn(f"All corrected labels are {first}. {remedy}", LabelCollapseWarning, stacklevel=_CALLER_OF_FIT)
+    elif clf._bearings_ is not None and (shrunk := shrunk_classes(clf)):
+        told = ", ".join(f"{name} from {before:,} to {after:,}" for name, before, after in shrunk[:5])
+        text = (
+            f"Classes that lose a third of their labels or more: {told}. Look at them before you trust the correction."
+        )
+        warnings.warn(text, ClassShrunkWarning, stacklevel=_CALLER_OF_FIT)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CorrectionRefusedWarning", "LabelCollapseWarning", "TrainingDivergedError"]
+__all__ = ["ClassShrunkWarning", "CorrectionRefusedWarning", "LabelCollapseWarning", "TrainingDivergedError"]
 
 
 class TrainingDivergedError(ValueError):
@@ -27,6 +27,18 @@ class LabelCollapseWarning(UserWarning):
     >>> from noisyfit.exceptions import LabelCollapseWarning
     >>> with warnings.catch_warnings():
     ...     warnings.simplefilter("error", LabelCollapseWarning)  # stop instead of warning
+    """
+
+
+class ClassShrunkWarning(UserWarning):
+    """A class has lost a third of its labels, or more, by the correction.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from noisyfit.exceptions import ClassShrunkWarning
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", ClassShrunkWarning)  # stop instead of warning
     """
 
 

@@ -9,22 +9,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ._parameters import resolve_batch_size
 from .augmentation import as_augmentation
 from .begin import BeginRule
 from .checkpoint import NoCheckpoint
-from .correction import Evidence, conclude, evidence_weight, keep_within_margin, look_first, weigh_evidence_
+from .decision import judge
 from .devices import use_bfloat16
 from .ensembles import combine_networks
-from .labels import LabelStore, bytes_of_outputs, label_rule
+from .labels import LabelStore, bytes_of_outputs, keep_within_margin, label_rule
 from .networks import network_factory
-from .noise import NoiseMatrix
+from .noise import NoiseMatrix, weigh_evidence_
 from .problem import Problem
 from .progress import EpochLog
 from .ranks import Ranks
-from .refusal import reason_to_train_on
 from .report import TrainingLabels
 from .resume import Blocks, SavedTraining, restore_labels
 from .storage import choose_place
@@ -65,7 +65,7 @@ class JointOptimization:
         blocks = self._blocks
         retraining = self.checkpoint.load(step=2)
         if retraining is None:
-            self._conclude(self._optimise())
+            self._optimise_and_judge()
         else:
             restore_labels(blocks, self.problem, self.log, retraining["parts"])
         if self.params.retrain_epochs and not self.log.stopped:
@@ -92,8 +92,20 @@ class JointOptimization:
         noise = NoiseMatrix(given, n_classes, problem.sample_weight)
         return Blocks(self._build_net(params.lr, problem.n_networks), labels, noise)
 
-    def _optimise(self) -> Trainer:
-        """Step 1: network, labels and noise matrix in turn. Gives the trainer, which knows what networks have seen."""
+    def _optimise_and_judge(self) -> None:
+        """Step 1, and a decision about each label where outputs have not seen the given ones; not so in the paper."""
+        if self.params.gamma == 0 or self.problem.folds is None:
+            self._optimise()
+        elif self.problem.witness is None:
+            self._optimise()
+            self._judge([])
+        else:
+            with self.problem.witness.asked_meanwhile() as outputs_of_witness:
+                self._optimise()
+                self._judge([outputs_of_witness()])
+
+    def _optimise(self) -> None:
+        """Step 1: network, labels and noise matrix in turn."""
         params, problem, blocks = self.params, self.problem, self._blocks
         trainer = self._trainer(self._joint_stage(), problem.folds)
         begin = BeginRule(params.begin, params.max_epochs, rows_wait=problem.held_out is not None)
@@ -108,13 +120,12 @@ class JointOptimization:
                 losses = trainer.run_epoch(epoch, record)
                 if record:
                     blocks.labels.close_epoch()
-                if begin.after(epoch, trainer.unseen.share):
+                if begin.after(epoch, trainer.unseen_agreement):
                     if not blocks.noise.stepped:
                         trainer.train_on_all()  # the rows held out until now join in
                     self._step_labels()
                 self._close_epoch(losses, step=1, epoch=epoch)
                 saved.after_epoch(epoch)
-        return trainer
 
     def _joint_stage(self) -> Stage:
         params = self.params
@@ -135,28 +146,25 @@ class JointOptimization:
         labels, noise, problem = self._blocks.labels, self._blocks.noise, self.problem
         outputs = labels.average_outputs()
         if not noise.stepped:
-            if self.params.gamma != 0 and problem.folds is not None:  # outputs have not seen the given labels
-                self._blocks.first = look_first(outputs, labels.given, noise.sample_weight, self.generator)
             noise.step(outputs)  # the T of labels as given is the identity, which would keep them all
-        labels.step(weigh_evidence_(outputs, self.params.gamma, problem.folds, noise))
+        labels.step(weigh_evidence_(outputs, self.params.gamma, problem.folds is not None, noise))
         noise.step(labels.soft_labels)
         if isinstance(self.params.class_prior, str) and self.params.class_prior == "estimated":
             problem.class_prior.copy_(noise.true_class_shares())  # the tensor that the objective holds
 
-    def _conclude(self, trainer: Trainer) -> None:
-        """Weigh the evidence once more where outputs can be calibrated: those of networks that had not seen it."""
-        blocks = self._blocks
-        if blocks.first is None:
-            blocks.evidence = Evidence(evidence_weight(self.params.gamma, self.problem.folds, blocks.noise))
-            return
-        labels = blocks.labels
-        n_updates, unseen = len(labels.changes), trainer.unseen
-        reason, learned = None, None
-        if n_updates != 2:  # by labels that were new in the last epoch agreement rises, too
-            reason = reason_to_train_on(unseen.share, unseen.rise, unseen.n_rows)
-        if n_updates == 1:  # after the last epoch, so that no network has learned another label
-            learned = trainer.outputs_of_learners
-        blocks.evidence = conclude(labels, blocks.noise, blocks.first, self.generator, reason, learned)
+    def _judge(self, others: list[NDArray[np.float32]]) -> None:
+        """Decide about each label by what the networks, and other witnesses, say of it that have not seen it."""
+        labels, problem = self._blocks.labels, self.problem
+        witnesses = [labels.average_outputs().cpu().numpy(), *others]
+        labels.forget_outputs()
+        weight = None if problem.sample_weight is None else problem.sample_weight.cpu().numpy()
+        found = labels.share_corrected()
+        judgement = judge(witnesses, problem.codes, weight, problem.beyond_judgement(), self.params.margin)
+        labels.revise(torch.from_numpy(judgement.soft_labels).to(labels.device))
+        if judgement.refused:
+            labels.train_on_given()
+        self._blocks.judgement = judgement
+        self.log.note_judgement(found, float((judgement.corrected != problem.codes).mean()))
 
     def _retrain(self) -> None:
         """Step 2: a network initialised anew learns the final labels, by L_c alone and at a decaying rate."""
@@ -174,7 +182,6 @@ class JointOptimization:
         )
         blocks.labels.forget_outputs()
         blocks.net = self._build_net(getattr(params, lr_parameter), n_networks=1)
-        blocks.evidence = blocks.evidence._replace(temperature=1.0)  # that of another network is not known
         trainer = self._trainer(stage)
         saved = self._saved_training(2, trainer, BeginRule(1, 1))
         with trainer.session():
@@ -236,25 +243,30 @@ class JointOptimization:
 
     def _fitted_attributes(self, copy: bool = False) -> dict[str, Any]:
         """Give what a fit publishes, as of now; `copy` while the labels will still change."""
-        problem, labels, evidence = self.problem, self._blocks.labels, self._blocks.evidence
+        problem, labels, judgement = self.problem, self._blocks.labels, self._blocks.judgement
         soft_labels = labels.soft_labels.cpu().numpy()
         soft_labels = soft_labels.copy() if copy else soft_labels
-        codes = keep_within_margin(soft_labels, labels.codes.cpu().numpy(), problem.codes, self.params.margin)
-        codes = problem.codes if evidence.refused else codes
+        if judgement is None:
+            codes = keep_within_margin(soft_labels, labels.codes.cpu().numpy(), problem.codes, self.params.margin)
+            matrix = self._blocks.noise.matrix.numpy()
+        else:
+            codes, matrix = judgement.corrected, judgement.bearings.transition_matrix
         history = self.log.history
         changes = [(rows.cpu().numpy(), new.cpu().numpy()) for rows, new in labels.changes]
         return {
             "classes_": problem.classes,
             "class_prior_": problem.class_prior.cpu().numpy().astype(np.float64),
             "corrected_labels_": problem.classes[codes],
-            "correction_refused_": evidence.refused,
+            "correction_refused_": None if judgement is None else judgement.refused,
+            "expected_gain_": None if judgement is None else judgement.expected_gain,
             "history_": history,
             "n_iter_": int((history["step"] == 1).sum()),
             "net_": self._blocks.net,
             "noise_rate_": float(1 - soft_labels[np.arange(len(codes)), problem.codes].mean(dtype=np.float64)),
+            "noise_rate_interval_": None if judgement is None else judgement.noise_rate_interval,
             "soft_labels_": soft_labels,
-            "transition_matrix_": self._blocks.noise.matrix.numpy(),
-            "_evidence_": evidence,
+            "transition_matrix_": matrix,
+            "_bearings_": None if judgement is None else judgement.bearings,
             "_input_kind_": problem.input_kind,
             "_training_labels_": TrainingLabels(problem.codes, codes, problem.row_index, changes),
         }

@@ -11,12 +11,22 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .storage import empty, row_blocks
 
-__all__ = ["LabelStore", "bytes_of_outputs", "label_rule", "most_probable", "relabel_clearest", "share_of_earlier"]
+__all__ = [
+    "LabelStore",
+    "bytes_of_outputs",
+    "keep_within_margin",
+    "label_rule",
+    "most_probable",
+    "relabel_clearest",
+    "share_of_earlier",
+]
 
 _FINEST = 65535  # the largest integer of 16 bits
 
@@ -303,3 +313,16 @@ class ExponentialMean:
 def share_of_earlier(decay: float, n_earlier: int) -> float:
     """Share of the mean so far in an exponential mean with one value more, bias-corrected: none at first."""
     return decay * (1 - decay**n_earlier) / (1 - decay ** (n_earlier + 1))
+
+
+def keep_within_margin(
+    soft_labels: NDArray[np.float32], codes: NDArray[np.int64], given: NDArray[np.int64], margin: float
+) -> NDArray[np.int64]:
+    """Give the new class numbers where soft[new] - soft[given] exceeds `margin`, elsewhere the given ones.
+
+    A margin of 0 gives the new ones as they are.
+    """
+    if margin == 0:
+        return codes
+    rows = np.arange(len(codes))
+    return np.where(soft_labels[rows, codes] - soft_labels[rows, given] > margin, codes, given)

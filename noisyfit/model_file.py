@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from . import networks
 from ._files import check_may_write
-from .correction import Evidence
 from .data import InputKind
+from .decision import ExpectedGain, bearings_from
 from .devices import resolve_device, use_bfloat16
 from .ensembles import NetworkList, StackedNetworks
 from .networks import bare_network_factory
@@ -75,8 +75,11 @@ def describe_fit(clf: Any) -> dict[str, Any]:
         "changes": labels.changes,
         "index": _describe_index(labels.index),
         "history": {name: column.to_numpy() for name, column in clf.history_.items()},
-        "evidence": tuple(clf._evidence_),
+        "refused": clf.correction_refused_,
+        "expected_gain": clf.expected_gain_,
         "noise_rate": clf.noise_rate_,
+        "noise_rate_interval": clf.noise_rate_interval_,
+        "bearings": clf._bearings_,
         "n_iter": clf.n_iter_,
         "n_features_in": clf.n_features_in_,
         "feature_names_in": getattr(clf, "feature_names_in_", None),
@@ -87,19 +90,22 @@ def restore_fit(clf: Any, fit: dict[str, Any]) -> None:
     """Set what `describe_fit` gave on an estimator with the same parameters."""
     classes, given, corrected = fit["classes"], fit["given"], fit["corrected"]
     _check_sizes(fit)
-    (weight, temperature, doubt, refused), kind = fit["evidence"], InputKind(*fit["input"])
-    evidence = Evidence(float(weight), float(temperature), float(doubt), refused)
+    kind = InputKind(*fit["input"])
+    # files of 0.1.0 hold labels that were not judged
+    gain, interval, bearings = map(fit.get, ("expected_gain", "noise_rate_interval", "bearings"))
     attributes = {
         **{name: fit["arrays"][name] for name in _ARRAYS},
         "classes_": classes,
         "corrected_labels_": classes[corrected],
-        "correction_refused_": evidence.refused,
+        "correction_refused_": fit["refused"] if "refused" in fit else fit["evidence"][3],
+        "expected_gain_": None if gain is None else ExpectedGain(*gain),
         "history_": pd.DataFrame(fit["history"]),
         "n_features_in_": fit["n_features_in"],
         "n_iter_": fit["n_iter"],
         "net_": _restore_net(clf, fit["network"], kind, len(classes)),
         "noise_rate_": fit["noise_rate"],
-        "_evidence_": evidence,
+        "noise_rate_interval_": interval,
+        "_bearings_": None if bearings is None else bearings_from(bearings),
         "_input_kind_": kind,
         "_training_labels_": TrainingLabels(given, corrected, _index_from(fit["index"]), fit["changes"]),
     }
@@ -112,7 +118,7 @@ def _check_sizes(fit: dict[str, Any]) -> None:
     (n_classes,), (n_rows,) = fit["classes"].shape, fit["given"].shape
     counts = (fit["n_iter"], fit["n_features_in"], fit["network"]["batch_size"], fit["network"]["n_networks"])
     if any(type(count) is not int or count < 1 for count in counts):
-        raise TypeError(f"counts of {counts}")
+        raise TypeError(f"counts that are {[type(count).__name__ for count in counts]}")
     shapes = {"soft_labels_": (n_rows, n_classes), "class_prior_": (n_classes,)}
     for name in _ARRAYS:
         array = fit["arrays"][name]
@@ -164,6 +170,9 @@ def _params_from(described: dict[str, Any], given: dict[str, Any], kind: Any) ->
             left_out[name] = str(value)
         else:
             params[name] = value if what == "value" else known[what](value)
+    for name in ("module_params", "optimizer_params", "net_params"):
+        if not isinstance(params.get(name), dict | None):
+            raise TypeError(f"{name} of {type(params[name]).__name__}")
     for name in ("module", "module_params"):
         if name in left_out:
             raise ValueError(

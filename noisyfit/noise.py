@@ -6,23 +6,38 @@ sum to 1.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier
+from sklearn.utils import check_array, check_consistent_length
 from torch import Tensor
 
 from ._validation import as_random_state, check_distribution, check_number, check_share
 from .storage import row_blocks
 
-__all__ = ["asymmetric_noise", "corrupt_labels", "pair_flip_noise", "symmetric_noise", "uniform_noise"]
+__all__ = [
+    "asymmetric_noise",
+    "corrupt_labels",
+    "pair_flip_noise",
+    "symmetric_noise",
+    "uniform_noise",
+    "weak_annotator_labels",
+]
 
 # Prior counts a_jk of the T-step: a little in every cell (a zero would stay zero for ever), more on the diagonal.
 CELL_COUNT = 0.01
 DIAGONAL_COUNT = 1.0
+
+_LEAST_WEIGHT = 0.5  # of the given labels while training
+_LEAST_ODDS = 0.02  # of each class by a weak annotator: trees and neighbours would be certain
 
 
 def uniform_noise(n_classes: int, rate: float) -> NDArray[np.float64]:
@@ -220,6 +235,95 @@ def corrupt_labels(y: ArrayLike, transition_matrix: ArrayLike, random_state: Any
     return classes[drawn]
 
 
+def weak_annotator_labels(X: Any, y: ArrayLike, rate: float, random_state: Any = None) -> NDArray[Any]:
+    """Make a share of the labels wrong where a poor model errs: noise that follows the inputs, as people's does.
+
+    The annotator is a logistic regression, a tree of depth 4 or 5 nearest neighbours, drawn at random, which has
+    seen 3 to 6 rows a class and 30 to 80 % of the features. The likelier a row's label is wrong by its tempered
+    probabilities, the likelier the row is chosen; its new label is drawn from them.
+
+    Parameters
+    ----------
+    X : array-like or sparse matrix of n_samples rows
+        Numbers without gaps. Rows of more than one dimension are flattened.
+    y : array-like of shape (n_samples,)
+        True labels of any kind that can be sorted, at least two classes.
+    rate : float
+        Share of the labels that becomes wrong, in [0, 1]: exactly ``round(rate * n_samples)`` do.
+    random_state : int, RandomState instance or None, default=None
+        Seed of all draws; None draws a fresh one. NumPy's global state is never used.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+        Noisy labels, of the dtype of `y`. `y` is not changed.
+
+    Raises
+    ------
+    ValueError
+        If `rate` is outside [0, 1], X and y differ in length, or y has one class only.
+
+    See Also
+    --------
+    corrupt_labels : Noise that depends on the class alone.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from noisyfit.noise import weak_annotator_labels
+    >>> X, y = load_iris(return_X_y=True)
+    >>> y_noisy = weak_annotator_labels(X, y, rate=0.2, random_state=0)
+    >>> int((y_noisy != y).sum())
+    30
+    """
+    check_share("rate", rate)
+    y = np.asarray(y)
+    if y.ndim != 1:
+        raise ValueError(f"`y` must have shape (n_samples,), got {y.shape}.")
+    features = _as_table(X)
+    check_consistent_length(features, y)
+    classes, codes = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(f"`y` must have at least 2 classes, got {classes.tolist()}. There is no wrong label to give.")
+    draws = as_random_state(random_state)
+    wrong_odds = _weak_probabilities(features, codes, len(classes), draws)
+    wrong_odds[np.arange(len(codes)), codes] = 0.0
+    # the largest of log probability plus Gumbel noise: draws without replacement, and a draw of the class
+    n_wrong = round(rate * len(codes))
+    rows = np.argsort(-np.log(wrong_odds.sum(axis=1)) - draws.gumbel(size=len(codes)))[:n_wrong]
+    with np.errstate(divide="ignore"):
+        new = (np.log(wrong_odds[rows]) + draws.gumbel(size=(n_wrong, len(classes)))).argmax(axis=1)
+    noisy = y.copy()
+    noisy[rows] = classes[new]
+    return noisy
+
+
+def _as_table(X: Any) -> Any:
+    """Give rows as a table of numbers, dense or sparse."""
+    if not sparse.issparse(X) and np.ndim(X) > 2:
+        X = np.asarray(X).reshape(len(X), -1)
+    return check_array(X, accept_sparse="csr", dtype=np.float64, input_name="X")
+
+
+def _weak_probabilities(
+    X: Any, codes: NDArray[np.int64], n_classes: int, draws: np.random.RandomState
+) -> NDArray[np.float64]:
+    """Give tempered probabilities (n_samples, n_classes), all above 0, of a model that has seen very little."""
+    n_shown = draws.randint(3, 7)
+    order = draws.permutation(len(codes))
+    shown = np.concatenate([order[codes[order] == label][:n_shown] for label in range(n_classes)])
+    columns = draws.permutation(X.shape[1])[: max(1, round(draws.uniform(0.3, 0.8) * X.shape[1]))]
+    X = StandardScaler(with_mean=not sparse.issparse(X)).fit_transform(X[:, columns])
+    models = (
+        LogisticRegression(max_iter=1000),
+        DecisionTreeClassifier(max_depth=4, random_state=draws),
+        KNeighborsClassifier(n_neighbors=min(5, len(shown))),
+    )
+    proba = models[draws.randint(len(models))].fit(X[shown], codes[shown]).predict_proba(X)
+    proba = (proba + _LEAST_ODDS) ** (1 / draws.uniform(0.5, 2.0))
+    return proba / proba.sum(axis=1, keepdims=True)
+
+
 def _classes_and_codes(y: NDArray[Any], n_classes: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
     if y.ndim != 1:
         raise ValueError(f"`y` must have shape (n_samples,), got {y.shape}.")
@@ -280,7 +384,6 @@ class NoiseMatrix:
         self._given = given
         self.sample_weight = None if sample_weight is None else sample_weight.to(given.device)
         self._dtype = torch.float32 if given.device.type == "mps" else torch.float64  # MPS has no float64
-        self._by_given: list[tuple[int, Tensor | slice]] | None = None
         self._total = float(len(given) if sample_weight is None else sample_weight.sum())
         self._prior_counts = torch.full((n_classes, n_classes), CELL_COUNT, dtype=torch.float64)
         self._prior_counts.diagonal().fill_(DIAGONAL_COUNT)
@@ -288,10 +391,6 @@ class NoiseMatrix:
         if matrix is not None:
             self.matrix = matrix
         self.stepped = False
-
-    def with_matrix(self, matrix: Tensor) -> NoiseMatrix:
-        """Give a noise matrix of the same rows, not stepped yet, that begins with `matrix`."""
-        return NoiseMatrix(self._given, len(matrix), self.sample_weight, matrix)
 
     def state_dict(self) -> dict[str, Any]:
         """Give what changes."""
@@ -319,44 +418,6 @@ class NoiseMatrix:
             by_given.index_add_(0, self._given[rows], block)
         self._fit_to(by_given.T.cpu().to(torch.float64))
         self.stepped = True
-
-    def refine(self, proba: Tensor, temperature: float = 1.0) -> None:
-        r"""Set T to the minimiser for the labels that outputs s and the current T make: a step of EM.
-
-        .. math:: T_{jk} \propto a_{jk} + T_{jk} \sum_{i: given(i) = k} w_i \frac{s_{ij}}{\sum_l s_{il} T_{lk}}
-
-        Fastest for rows that are sorted by given label.
-
-        Parameters
-        ----------
-        proba : Tensor of shape (n_samples, n_classes), floating point
-            Outputs; left as they are.
-        temperature : float, default=1.0
-            At which they are taken.
-        """
-        columns = self.matrix.T.contiguous().to(proba.dtype).to(proba.device)
-        sums = torch.zeros_like(columns)
-        for given, rows in self._rows_by_given():
-            block = temper(proba[rows], temperature)
-            factors = torch.mv(block, columns[given]).reciprocal_()
-            if self.sample_weight is not None:
-                factors *= self.sample_weight[rows]
-            sums[given] += factors @ block
-        self._fit_to((columns * sums).T.cpu().to(torch.float64))
-        self.stepped = True
-
-    def _rows_by_given(self) -> Iterator[tuple[int, Tensor | slice]]:
-        """Give each class and some rows that have it as given label, until all rows are done."""
-        if self._by_given is None:
-            n_classes, self._by_given = len(self._prior_counts), []
-            is_sorted = bool((self._given[1:] >= self._given[:-1]).all())
-            order = torch.arange(0) if is_sorted else self._given.argsort(stable=True)
-            ends = torch.bincount(self._given, minlength=n_classes).cumsum(0).tolist()
-            for given, (start, end) in enumerate(itertools.pairwise([0, *ends])):
-                for rows in row_blocks(end - start, n_classes):
-                    rows = slice(start + rows.start, start + rows.stop)
-                    self._by_given.append((given, rows if is_sorted else order[rows]))
-        return iter(self._by_given)
 
     def _blocks(self) -> list[slice]:
         return row_blocks(len(self._given), len(self._prior_counts))
@@ -400,18 +461,6 @@ class NoiseMatrix:
             proba[rows] = proba[rows].log().add_(log_evidence[self._given[rows]]).softmax(dim=1)
         return proba
 
-    def mix_in_given_(self, soft_labels: Tensor, share: float) -> Tensor:
-        """Move a share of each row's label (n_samples, n_classes) to its given class, in place."""
-        if share > 0:
-            soft_labels.mul_(1.0 - share)
-            soft_labels[torch.arange(len(soft_labels), device=soft_labels.device), self._given] += share
-        return soft_labels
-
-    def log_likelihoods(self, proba: Tensor) -> Tensor:
-        """Give log sum_j s_ij T_j,given(i) of each row, shape (n_samples,)."""
-        evidence = self.matrix.T.to(proba.dtype).to(proba.device)
-        return torch.cat([(proba[rows] * evidence[self._given[rows]]).sum(dim=1).log() for rows in self._blocks()])
-
     def evidence_loss(self) -> float:
         """L_o = -1/n sum_i sum_j y_ij log T_j,given(i), in nats, for the labels of the last step."""
         return -float((self._counts * self.matrix.log()).sum()) / self._total
@@ -427,8 +476,22 @@ class NoiseMatrix:
         self.matrix = smoothed / smoothed.sum(dim=1, keepdim=True)
 
 
-def temper(proba: Tensor, temperature: float) -> Tensor:
-    """Give softmax(log proba / temperature), row by row."""
-    if temperature == 1:
-        return proba
-    return proba.clamp_min(torch.finfo(torch.float32).tiny).log_().div_(temperature).softmax(dim=1)
+def evidence_weight(gamma: float | str, cross_fitted: bool, noise: NoiseMatrix) -> float:
+    """Give the weight of the given labels in the next update, which `gamma` says or leaves to be found.
+
+    Labels that are mostly right teach networks what they may keep; where many are wrong, what other networks have
+    learned from a given label comes back as an output that confirms it.
+    """
+    if not isinstance(gamma, str):
+        return gamma
+    return max(_LEAST_WEIGHT, 1.0 - noise.wrong_share()) if cross_fitted else 0.0
+
+
+def weigh_evidence_(outputs: Tensor, gamma: float | str, cross_fitted: bool, noise: NoiseMatrix) -> Tensor:
+    """Turn averaged outputs (n_samples, n_classes), in place, into labels for the next epoch.
+
+    The step for a `gamma` that is given is the exact one of the objective. One that is found damps the evidence as if
+    the labels were noisier, so that no class gains by it.
+    """
+    weight = evidence_weight(gamma, cross_fitted, noise)
+    return noise.posterior_(outputs, weight, normalised=isinstance(gamma, str)) if weight else outputs

@@ -16,6 +16,7 @@ from ._parameters import loader_params, resolve_class_prior
 from .data import InputKind, Rows, as_rows, check_inputs, items_to_numpy, labels_to_numpy
 from .devices import resolve_device
 from .folds import assign_folds
+from .witness import SecondWitness, choose_witness
 
 __all__ = ["Problem", "check_problem", "encode_given"]
 
@@ -36,11 +37,21 @@ class Problem(NamedTuple):
     row_index: pd.Index | None
     input_kind: InputKind
     device: torch.device
+    witness: SecondWitness | None  # None where there is none, or no network leaves rows out
 
     @property
     def n_networks(self) -> int:
         """Networks side by side."""
         return 1 if self.folds is None else int(self.folds.max()) + 1
+
+    def beyond_judgement(self) -> NDArray[np.bool_]:
+        """Mark the rows whose given class those who judge them have not seen: no row outside their fold has it."""
+        assert self.folds is not None
+        folds, weight = self.folds.cpu().numpy(), None if self.sample_weight is None else self.sample_weight.cpu()
+        counts = np.zeros((self.n_networks, len(self.classes)))
+        np.add.at(counts, (folds, self.codes), 1.0 if weight is None else weight.numpy() > 0)
+        elsewhere: NDArray[np.bool_] = (counts.sum(axis=0) - counts)[folds, self.codes] == 0
+        return elsewhere
 
 
 def check_problem(estimator: Any, X: Any, y: Any, sample_weight: Any, groups: Any, seed: int) -> Problem:
@@ -77,7 +88,23 @@ def check_problem(estimator: Any, X: Any, y: Any, sample_weight: Any, groups: An
         row_index=_index_of(y, X),
         input_kind=InputKind.of(rows, X_checked),
         device=device,
+        witness=_second_witness(estimator, X_checked, codes, len(classes), folds, weight, seed),
     )
+
+
+def _second_witness(
+    estimator: Any,
+    X: Any,
+    codes: NDArray[np.int64],
+    n_classes: int,
+    folds: Tensor | None,
+    weight: NDArray[np.float32] | None,
+    seed: int,
+) -> SecondWitness | None:
+    model = choose_witness(estimator.witness, X, seed)
+    if model is None or folds is None or estimator.gamma == 0:
+        return None
+    return SecondWitness(model, X, codes, n_classes, folds.numpy(), weight, seed)
 
 
 def encode_given(y: Any, classes: NDArray[Any]) -> NDArray[np.int64]:

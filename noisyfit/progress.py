@@ -95,6 +95,12 @@ class EpochLog:
             self._epoch_context.call_on_fit_task_end(**self._told, reconstruction_attributes=attributes)
         )
 
+    def note_judgement(self, found: float, corrected: float) -> None:
+        """Say what became of the labels found wrong in training: shares of all rows."""
+        if self._verbose:
+            text = f"judged: labels of {corrected:.1%} of the rows corrected; training had found {found:.1%} wrong"
+            print(text, file=sys.stderr, flush=True) if self._bar is None else self._bar.write(text, file=sys.stderr)
+
     def _show(self, row: dict[str, Any]) -> None:
         done = len(self._rows)
         shares = f"labels changed {row['labels_changed']:.1%}, corrected {row['labels_corrected']:.1%}"

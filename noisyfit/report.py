@@ -10,9 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-__all__ = ["TrainingLabels", "build_label_report", "build_summary", "find_fitted", "label_report"]
+__all__ = ["TrainingLabels", "build_label_report", "build_summary", "find_fitted", "label_report", "shrunk_classes"]
 
 _PAIRS_IN_SUMMARY = 10
+_OPEN = 0.1  # width of the noise rate's interval from which on the data do not tell
+_SHRUNK = 1 / 3
 
 
 @dataclass
@@ -52,13 +54,22 @@ def build_summary(clf: Any) -> str:
     """Write the text of `JointOptimizationClassifier.summary`."""
     report = build_label_report(clf._training_labels_, clf.soft_labels_, clf.classes_, encoded=False)
     issues = report[report["is_label_issue"]]
-    lines = [
-        f"{len(report):,} samples in {len(clf.classes_):,} classes, {clf.n_iter_:,} epochs",
-        f"estimated noise rate: {clf.noise_rate_:.1%}",
-        f"labels corrected: {len(issues):,} ({len(issues) / len(report):.1%})",
-    ]
+    epochs = f", {clf.n_iter_:,} epochs" if hasattr(clf, "n_iter_") else ""
+    lines = [f"{len(report):,} samples in {len(clf.classes_):,} classes{epochs}", _told_rate(clf)]
+    gain = clf.expected_gain_
+    worth = f", expected to make {_points(gain)} more of all labels right" if len(issues) and gain is not None else ""
+    lines.append(f"labels corrected: {len(issues):,} ({len(issues) / len(report):.1%}){worth}")
     if clf.correction_refused_:
         lines.append(f"correction refused: {clf.correction_refused_}")
+    if clf.noise_rate_interval_ is not None and np.diff(clf.noise_rate_interval_)[0] > _OPEN:
+        low, high = clf.noise_rate_interval_
+        lines.append(
+            f"between {low:.0%} and {high:.0%} of the labels are wrong; the data alone cannot tell: look at 50 of "
+            'label_report().sort_values("label_quality")'
+        )
+    lines += [
+        f"class {name} shrinks from {before:,} to {after:,} labels" for name, before, after in shrunk_classes(clf)
+    ]
     if len(issues):
         changes = issues["given_label"].astype(str) + " -> " + issues["corrected_label"].astype(str)
         counts = changes.value_counts()
@@ -68,6 +79,25 @@ def build_summary(clf: Any) -> str:
         if len(rest):
             lines.append(f"  and {rest.sum():,} in {len(rest):,} other pairs of classes")
     return "\n".join(lines)
+
+
+def _told_rate(clf: Any) -> str:
+    if clf.noise_rate_interval_ is None:
+        return f"estimated noise rate: {clf.noise_rate_:.1%}"
+    low, high = clf.noise_rate_interval_
+    return f"estimated noise rate: {clf.noise_rate_:.1%} (95 %: {low:.0%} to {high:.0%})"
+
+
+def _points(gain: Any) -> str:
+    return f"{100 * gain.mean:.1f} % (95 %: {100 * gain.low:.1f} to {100 * gain.high:.1f})"
+
+
+def shrunk_classes(clf: Any) -> list[tuple[Any, int, int]]:
+    """Give the classes that lose a third of their labels by the correction, with the numbers before and after."""
+    labels, n_classes = clf._training_labels_, len(clf.classes_)
+    before, after = (np.bincount(codes, minlength=n_classes) for codes in (labels.given, labels.corrected))
+    rows = np.flatnonzero(after <= before * (1 - _SHRUNK))
+    return [(clf.classes_[i], int(before[i]), int(after[i])) for i in rows if before[i]]
 
 
 def label_report(estimator: Any, *, encoded: bool = False) -> pd.DataFrame:

@@ -7,20 +7,16 @@ from typing import Any
 
 import torch
 
-from .anchors import Anchors
 from .begin import BeginRule
 from .checkpoint import NoCheckpoint
-from .correction import Evidence, FirstLook
+from .decision import Judgement, judgement_from
 from .labels import LabelStore
 from .noise import NoiseMatrix
 from .problem import Problem
 from .progress import EpochLog
-from .refusal import Unseen
 from .training import JointNet, Trainer
 
 __all__ = ["Blocks", "SavedTraining"]
-
-_NO_EVIDENCE = Evidence(0.0)
 
 
 @dataclass
@@ -30,8 +26,7 @@ class Blocks:
     net: JointNet
     labels: LabelStore
     noise: NoiseMatrix
-    first: FirstLook | None = None
-    evidence: Evidence = _NO_EVIDENCE
+    judgement: Judgement | None = None
 
 
 @dataclass
@@ -78,8 +73,7 @@ class SavedTraining:
             "class_prior": self.problem.class_prior,
             "labels": blocks.labels.state_dict(),
             "noise": blocks.noise.state_dict(),
-            "first": blocks.first,
-            "evidence": blocks.evidence,
+            "judgement": blocks.judgement,
             "trainer": self.trainer.state_dict(),
             "begin": self.begin.state_dict(),
             "log": self.log.state_dict(),
@@ -108,9 +102,5 @@ def restore_labels(blocks: Blocks, problem: Problem, log: EpochLog, parts: dict[
     problem.class_prior.copy_(parts["class_prior"])  # the tensor that the objective holds
     blocks.labels.load_state_dict(parts["labels"])
     blocks.noise.load_state_dict(parts["noise"])
-    if parts["first"] is not None:
-        (agrees, likely), found_wrong, missed, anchors = parts["first"]
-        unseen = Unseen(agrees, likely.to(blocks.labels.device))
-        blocks.first = FirstLook(unseen, found_wrong, missed, Anchors(*anchors))
-    blocks.evidence = Evidence(*parts["evidence"])
+    blocks.judgement = judgement_from(parts["judgement"])
     log.load_state_dict(parts["log"])

@@ -75,20 +75,6 @@ class _Known(NamedTuple):
         return _Known(self.numbers[rows], self.targets[rows], weight, trained)
 
 
-class Agreement(NamedTuple):
-    """How often networks gave the given label to rows that they leave out, in the last epoch."""
-
-    share: float = math.nan  # NaN without such rows
-    best: float = 0.0  # so far; before any epoch what giving the most frequent label to all would reach
-    rise: float = math.nan  # above the best before
-    n_rows: int = 0
-
-    def after(self, n_agreed: float, n_rows: float) -> Agreement:
-        """Give that of the next epoch."""
-        share = n_agreed / n_rows if n_rows else math.nan
-        return Agreement(share, max(self.best, share), share - self.best, int(n_rows))
-
-
 class JointNet(NeuralNet):
     """skorch net that takes raw batches and gives float32 logits, and keeps the history of one batch only."""
 
@@ -292,8 +278,9 @@ class Trainer:
 
     Attributes
     ----------
-    unseen : Agreement
-        Of the samples left out by the network that gave their output.
+    unseen_agreement : float
+        Share of the samples left out by the network that gave their output whose given label it named, in the last
+        epoch; NaN where there are none.
     """
 
     def __init__(
@@ -317,7 +304,7 @@ class Trainer:
         self.generator, self.weight, self.folds = generator, sample_weight, folds
         self._device = torch.device(net.device)
         self.train_on_all()
-        self.unseen = Agreement(best=_share_of_most_frequent(labels.given.cpu()[self._trained]))
+        self.unseen_agreement = math.nan
         self._rate_factor = 1.0
         self._running_mean: Tensor | None = None
         self._batches_seen = 0
@@ -339,7 +326,7 @@ class Trainer:
             "rate_factor": self._rate_factor,
             "running_mean": self._running_mean,
             "batches_seen": self._batches_seen,
-            "unseen": self.unseen,
+            "unseen_agreement": self.unseen_agreement,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -353,7 +340,7 @@ class Trainer:
             schedule.load_state_dict(values[0])
             callback.batch_idx_ = values[1]
         self._rate_factor, self._batches_seen = state["rate_factor"], state["batches_seen"]
-        self.unseen = Agreement(*state["unseen"])
+        self.unseen_agreement = state["unseen_agreement"]
         running_mean = state["running_mean"]
         self._running_mean = None if running_mean is None else running_mean.to(self._device)
 
@@ -399,7 +386,8 @@ class Trainer:
         self.ranks.share_buffers(self.net.module_)
         if len(self._untrained) and (record or self._left_out.any()):
             self._record_untrained(record)
-        self.unseen = self.unseen.after(*self._unseen.tolist())
+        n_agreed, n_unseen = self._unseen.tolist()
+        self.unseen_agreement = n_agreed / n_unseen if n_unseen else math.nan
         earlier = [row["train_loss"] for row in self.net.history[:-1]]
         self.net.history.record("train_loss", float(loss))
         self.net.history.record("train_loss_best", float(loss) < min(earlier, default=float("inf")))
@@ -535,20 +523,6 @@ class Trainer:
             left_out = self._left_out[chunk]
             self._note_unseen(chunk[left_out], proba[left_out])
 
-    def outputs_of_learners(self) -> Tensor:
-        """Give the mean outputs (n_samples, n_classes), as of now, of the networks that do not leave a row out."""
-        assert self.folds is not None
-        n_rows, n_networks = len(self.rows), self.net.module_.n_networks
-        outputs = torch.empty(n_rows, self.labels.n_classes, dtype=torch.float32, device=self.labels.device)
-        chunks = torch.arange(n_rows).split(batch_sizes(n_rows, self.net.batch_size, self.ranks.fewest_rows))
-        own_chunks = [self._own_rows(chunk) for chunk in chunks]
-        for chunk, (own, probas) in zip(chunks, self._evaluate(own_chunks), strict=True):
-            leaves_out = self.folds[own] == torch.arange(n_networks, device=own.device).unsqueeze(1)
-            others = probas.masked_fill(leaves_out.unsqueeze(2), 0.0).sum(dim=0) / (n_networks - 1)
-            whole = self.ranks.whole(others, self.ranks.own_part(len(chunk)), len(chunk))
-            outputs[chunk.to(outputs.device)] = whole.to(outputs.device)
-        return outputs
-
     def _evaluate(self, chunks: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """Give the numbers of some rows after the other, and the outputs for them of each network."""
         to_read = [chunk.to(self.rows.number_device) for chunk in chunks]
@@ -556,10 +530,6 @@ class Trainer:
         with torch.no_grad():
             for chunk, x in zip(chunks, self.rows.batches(to_read), strict=True):
                 yield chunk.to(self._device), softmax_rows(self.net.infer(x))
-
-
-def _share_of_most_frequent(codes: Tensor) -> float:
-    return float(codes.bincount().max()) / len(codes) if len(codes) else 0.0
 
 
 def _schedulers(net: JointNet) -> Iterator[tuple[str, Any, int]]:

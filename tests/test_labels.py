@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from noisyfit.correction import keep_within_margin
-from noisyfit.labels import LabelStore, label_rule, most_probable, relabel_clearest
+from noisyfit.labels import LabelStore, keep_within_margin, label_rule, most_probable, relabel_clearest
 
 N, N_CLASSES, WINDOW = 11, 3, 4
 

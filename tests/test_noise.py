@@ -1,8 +1,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from scipy import sparse
+from sklearn.datasets import load_digits, load_iris
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import cross_val_predict
 
 from noisyfit.noise import (
     CELL_COUNT,
@@ -13,6 +19,7 @@ from noisyfit.noise import (
     pair_flip_noise,
     symmetric_noise,
     uniform_noise,
+    weak_annotator_labels,
 )
 
 MATRICES = {
@@ -141,12 +148,6 @@ def test_the_share_of_given_labels_that_are_called_wrong():
     assert noise.wrong_share() == pytest.approx((0.5 + 2 * 0.75) / 4)
 
 
-def test_part_of_a_label_can_be_moved_to_the_given_class():
-    soft = torch.tensor([[0.2, 0.8], [0.2, 0.8]])
-    mixed = NoiseMatrix(torch.tensor([0, 1]), 2).mix_in_given_(soft, 0.25)
-    torch.testing.assert_close(mixed, torch.tensor([[0.4, 0.6], [0.15, 0.85]]))
-
-
 # the three blocks together
 
 
@@ -229,3 +230,55 @@ def test_steps_recover_the_matrix_from_outputs_that_never_saw_the_labels(kind):
     for _ in range(60):
         noise.step(noise.posterior_(torch.tensor(s), 1.0))
     np.testing.assert_allclose(noise.matrix, MATRICES[kind], atol=0.04)
+
+
+# noise that follows the inputs
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 1.0])
+def test_a_weak_annotator_errs_as_often_as_asked(rate):
+    X, y = load_digits(return_X_y=True)
+    before = y.copy()
+    noisy = weak_annotator_labels(X, y, rate, random_state=0)
+    assert (noisy != y).sum() == round(rate * len(y))
+    assert noisy.dtype == y.dtype
+    np.testing.assert_array_equal(y, before)
+    np.testing.assert_array_equal(noisy, weak_annotator_labels(X, y, rate, random_state=0))
+    if rate == 0.5:
+        assert (noisy != weak_annotator_labels(X, y, rate, random_state=1)).any()
+
+
+def test_a_weak_annotator_errs_where_it_knows_little():
+    """Errors can be told from the inputs better than errors at random, on average of several annotators."""
+    X, y = load_digits(return_X_y=True)
+    rows = np.flatnonzero(y < 2)
+    scores = []
+    for seed in range(6):
+        wrong = weak_annotator_labels(X[rows], y[rows], 0.3, random_state=seed) != y[rows]
+        found = cross_val_predict(RandomForestClassifier(random_state=0), X[rows], wrong, method="predict_proba")[:, 1]
+        scores.append(roc_auc_score(wrong, found))
+    assert np.mean(scores) > 0.58
+
+
+@pytest.mark.parametrize("kind", [list, sparse.csr_matrix, pd.DataFrame, lambda X: X.reshape(-1, 2, 2)])
+def test_rows_of_a_weak_annotator(kind):
+    X, y = load_iris(return_X_y=True)
+    names = np.array(["a", "b", "c"])[y]
+    noisy = weak_annotator_labels(kind(X), names, 0.2, random_state=0)
+    assert (noisy != names).sum() == 30
+    assert set(noisy) <= set(names)
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "rate", "message"),
+    [
+        (np.eye(4), [0, 1, 0, 1], 20, "Pass 0.2 for 20 %"),
+        (np.eye(4), [0, 0, 0, 0], 0.5, "at least 2 classes"),
+        (np.eye(4), [0, 1], 0.5, "inconsistent numbers of samples"),
+        (np.eye(4) * np.nan, [0, 1, 0, 1], 0.5, "Input X contains NaN"),
+        (np.eye(4), [[0, 1], [1, 0]], 0.5, "must have shape"),
+    ],
+)
+def test_what_a_weak_annotator_cannot_label(X, y, rate, message):
+    with pytest.raises(ValueError, match=message):
+        weak_annotator_labels(X, y, rate)

@@ -1,0 +1,130 @@
+"""The second witness: a model of another kind than networks, asked about the same rows that it has not seen either.
+
+Networks and trees err differently. Where they agree against a given label it is more likely wrong, and where they
+disagree with each other they show how little is known.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.utils.validation import has_fit_parameter
+from torch.utils.data import Dataset
+
+from .storage import row_slices
+
+__all__ = ["SecondWitness", "check_witness", "choose_witness"]
+
+_TREES, _ROWS_A_LEAF = 200, 2
+_MOST_ROWS = 20_000  # that a fold's trees learn from, so that they take a third of the fit's time at most
+_ROWS_AT_A_TIME = 4096  # to predict
+
+
+def check_witness(witness: Any) -> None:
+    """Raise unless `witness` is None, "auto" or a classifier that gives probabilities."""
+    if witness is None or (isinstance(witness, str) and witness == "auto"):
+        return
+    if isinstance(witness, (str, type)) or not (hasattr(witness, "fit") and hasattr(witness, "predict_proba")):
+        raise TypeError(
+            "`witness` must be 'auto', None or a scikit-learn classifier with predict_proba, got "
+            f"{witness!r}. Pass RandomForestClassifier(), say."
+        )
+
+
+def choose_witness(witness: Any, X: Any, seed: int) -> Any:
+    """Give an unfitted classifier for checked inputs, or None: "auto" takes trees for tables, none for images."""
+    if witness is None:
+        return None
+    if not isinstance(witness, str):
+        if isinstance(X, Dataset):
+            raise ValueError(
+                "`witness` must be 'auto' or None for a Dataset, whose rows only the networks read. Pass an array."
+            )
+        return _seeded(clone(witness), seed)
+    is_table = (isinstance(X, np.ndarray) or sparse.issparse(X)) and X.ndim == 2
+    return ExtraTreesClassifier(_TREES, min_samples_leaf=_ROWS_A_LEAF, random_state=seed) if is_table else None
+
+
+@dataclass(frozen=True)
+class SecondWitness:
+    """A model that is fitted anew for each fold, and asked about the rows of it.
+
+    Parameters
+    ----------
+    model : classifier
+        Of scikit-learn's kind, with ``predict_proba``.
+    X : ndarray or sparse matrix of shape (n_samples, n_features)
+        Checked inputs.
+    codes : ndarray of shape (n_samples,), int64
+        Class numbers of the given labels.
+    n_classes : int
+        Number of classes.
+    folds : ndarray of shape (n_samples,), int64
+        Fold of each row.
+    sample_weight : ndarray of shape (n_samples,) or None
+        Rows of weight 0 are not learned; others by their weight, where the model takes weights.
+    seed : int
+        Draws the rows to learn, where there are very many.
+    """
+
+    model: Any
+    X: Any
+    codes: NDArray[np.int64]
+    n_classes: int
+    folds: NDArray[np.int64]
+    sample_weight: NDArray[np.float32] | None
+    seed: int
+
+    def outputs(self) -> NDArray[np.float32]:
+        """Give the probabilities (n_samples, n_classes) of rows that were not learned; 0 for a class never seen."""
+        outputs = np.zeros((len(self.codes), self.n_classes), np.float32)
+        draws = np.random.RandomState(self.seed)
+        for fold in np.unique(self.folds):
+            model = self._fitted_without(fold, draws)
+            asked = np.flatnonzero(self.folds == fold)
+            for part in row_slices(len(asked), _ROWS_AT_A_TIME):
+                outputs[np.ix_(asked[part], model.classes_)] = model.predict_proba(self.X[asked[part]])
+        return outputs
+
+    @contextlib.contextmanager
+    def asked_meanwhile(self) -> Iterator[Callable[[], NDArray[np.float32]]]:
+        """Work in a thread while the block runs, where a core is free; give what waits for `outputs`."""
+        if torch.get_num_threads() >= _n_cores():
+            yield self.outputs
+            return
+        pool = ThreadPoolExecutor(1, thread_name_prefix="noisyfit-witness")
+        try:
+            yield pool.submit(self.outputs).result
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # an interrupted fit waits for nobody
+
+    def _fitted_without(self, fold: int, draws: np.random.RandomState) -> Any:
+        weight = self.sample_weight
+        rows = np.flatnonzero((self.folds != fold) if weight is None else (self.folds != fold) & (weight > 0))
+        if len(rows) > _MOST_ROWS:
+            rows = np.sort(draws.choice(rows, _MOST_ROWS, replace=False))
+        takes_weight = weight is not None and has_fit_parameter(self.model, "sample_weight")
+        of_rows = {"sample_weight": weight[rows]} if weight is not None and takes_weight else {}
+        return clone(self.model).fit(self.X[rows], self.codes[rows], **of_rows)
+
+
+def _n_cores() -> int:
+    """Give the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _seeded(witness: Any, seed: int) -> Any:
+    """Seed whatever in the classifier draws and has no seed, as `random_state` promises."""
+    unseeded = [name for name, value in witness.get_params().items() if name.endswith("random_state") and value is None]
+    return witness.set_params(**dict.fromkeys(unseeded, seed))

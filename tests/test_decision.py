@@ -1,0 +1,148 @@
+"""The decision: which labels change, what is said of all of them, and what never happens."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import noisyfit.decision
+from noisyfit.decision import bearings_from, choose_rows, judge, judge_new_rows, judgement_from, outwards
+from noisyfit.judge import Odds, Opinion
+from noisyfit.noise import corrupt_labels, symmetric_noise
+
+N_CLASSES = 4
+
+
+def draw(n=1200, sure=0.9, rate=0.3, seed=0):
+    """Give outputs of two witnesses that are right on nine rows in ten, given labels and true ones."""
+    rng = np.random.RandomState(seed)
+    y = rng.randint(N_CLASSES, size=n)
+    outputs = []
+    for _ in range(2):
+        named = np.where(rng.rand(n) < 0.93, y, rng.randint(N_CLASSES, size=n))
+        proba = np.full((n, N_CLASSES), (1 - sure) / (N_CLASSES - 1))
+        proba[np.arange(n), named] = sure
+        outputs.append(proba.astype(np.float32))
+    return outputs, corrupt_labels(y, symmetric_noise(N_CLASSES, rate), seed), y
+
+
+def test_wrong_labels_are_corrected():
+    outputs, given, y = draw()
+    judgement = judge(outputs, given)
+    assert (judgement.corrected == y).mean() > 0.9 > 0.75 > (given == y).mean()
+    low, high = judgement.noise_rate_interval
+    assert 0 <= low < (given != y).mean() < high <= 1
+    mean, at_least, at_most = judgement.expected_gain
+    assert at_least <= mean <= at_most
+    assert at_least < (judgement.corrected == y).mean() - (given == y).mean() < at_most + 0.05
+    assert judgement.refused is None
+
+
+def test_clean_labels_stay():
+    outputs, given, y = draw(rate=0.0)
+    judgement = judge(outputs, given)
+    assert (judgement.corrected == y).mean() > 0.995
+
+
+def test_soft_labels_are_what_the_decision_is_made_from():
+    outputs, given, _ = draw()
+    judgement = judge(outputs, given, margin=0.3)
+    soft, rows = judgement.soft_labels, np.arange(len(given))
+    np.testing.assert_allclose(soft.sum(axis=1), 1, atol=1e-5)
+    assert (soft >= 0).all()
+    changed = judgement.corrected != given
+    gain = soft[rows, judgement.corrected] - soft[rows, given]
+    assert changed.any()
+    assert (gain[changed] > 0.3).all()
+    assert judgement.bearings.least_gain == pytest.approx(gain[changed].min(), abs=1e-5)
+    assert not (judge(outputs, given, margin=1.0).corrected != given).any()
+
+
+def test_outputs_that_know_nothing_change_nothing():
+    rng = np.random.RandomState(0)
+    outputs = [rng.dirichlet(np.full(3, 0.3), 500).astype(np.float32) for _ in range(2)]
+    given = rng.randint(3, size=500)
+    judgement = judge(outputs, given)
+    assert (judgement.corrected == given).all()
+    assert "next to nothing" in judgement.refused
+    assert judgement.expected_gain == (0, 0, 0)
+    assert judgement.bearings.least_gain == np.inf
+    _, new = judge_new_rows(outputs[0], given, judgement.bearings)
+    assert (new == given).all()
+
+
+def test_fixed_rows_keep_their_labels():
+    outputs, given, _ = draw()
+    free = judge(outputs, given)
+    fixed = free.corrected != given
+    fixed[np.flatnonzero(fixed)[::2]] = False
+    bound = judge(outputs, given, fixed=fixed)
+    assert (bound.corrected[fixed] == given[fixed]).all()
+    assert (bound.corrected != given).any()
+
+
+def test_a_class_keeps_half_of_its_labels_where_that_many_are_expected():
+    """All rows of class 0 seem to be of class 1, with a probability of two thirds."""
+    given = np.repeat([0, 1], 100)
+    log_odds = np.r_[np.full(100, np.log(2.0)), np.full(100, -6.0)].astype(np.float32)
+    odds = Odds(1 - given, log_odds, np.full(200, np.inf, np.float32))
+    choice = choose_rows(given, odds, Opinion(np.zeros((1, 2))))
+    assert len(choice.rows) == 67  # more than half, since only a third of the labels is expected to be right
+    odds = odds._replace(wrong=np.where(given == 0, 0.1, -6.0).astype(np.float32))
+    assert len(choose_rows(given, odds, Opinion(np.zeros((1, 2)))).rows) == 53
+
+
+def test_harm_weighs_more_than_gain():
+    """One known set in ten says that all changes are wrong."""
+    given = np.zeros(100, np.int64)
+    given[90:] = 1
+    odds = Odds(
+        1 - given, np.r_[np.full(20, 4.0), np.full(80, -6.0)].astype(np.float32), np.full(100, np.inf, np.float32)
+    )
+    trusting, doubting = (np.array([[0.0, 0.0]] * n + [[-9.0, 0.0]] * (10 - n)) for n in (10, 8))
+    assert len(choose_rows(given, odds, Opinion(trusting)).rows) == 20
+    assert len(choose_rows(given, odds, Opinion(doubting)).rows) == 0
+
+
+def test_many_rows_are_chosen_block_by_block(monkeypatch):
+    outputs, given, _ = draw()
+    whole = judge(outputs, given)
+    monkeypatch.setattr("noisyfit.storage._BLOCK", 7)
+    np.testing.assert_array_equal(judge(outputs, given).corrected, whole.corrected)
+    np.testing.assert_allclose(judge(outputs, given).soft_labels, whole.soft_labels, atol=1e-6)
+
+
+def test_new_rows_are_judged_like_those_of_the_fit():
+    outputs, given, y = draw(2000)
+    judgement = judge([proba[:1000] for proba in outputs], given[:1000])
+    soft, corrected = judge_new_rows(outputs[0][1000:], given[1000:], judgement.bearings)
+    np.testing.assert_allclose(soft.sum(axis=1), 1, atol=1e-5)
+    assert (corrected == y[1000:]).mean() > (given[1000:] == y[1000:]).mean() + 0.1
+    assert (judge_new_rows(outputs[0][1000:], given[1000:], judgement.bearings, margin=1.0)[1] == given[1000:]).all()
+
+
+def test_what_a_file_keeps_comes_back():
+    outputs, given, _ = draw(200)
+    judgement = judge(outputs, given)
+
+    def plain(value):
+        return tuple(map(plain, value)) if isinstance(value, tuple) else value
+
+    back = judgement_from(plain(judgement))
+    assert back.expected_gain == judgement.expected_gain
+    assert back.expected_gain.low == judgement.expected_gain.low
+    np.testing.assert_array_equal(back.bearings.opinion.pairs, judgement.bearings.opinion.pairs)
+    assert judgement_from(None) is None
+    matrix, setting, opinion, least = judgement.bearings
+    with pytest.raises(TypeError, match="shapes"):
+        bearings_from((matrix[:1], setting, opinion, least))
+
+
+@pytest.mark.parametrize(("interval", "rounded"), [((0.0049, 0.123), (0.0, 0.13)), ((0.5, 0.5), (0.5, 0.5))])
+def test_intervals_are_rounded_outwards(interval, rounded):
+    assert outwards(interval) == rounded
+
+
+def test_no_classes_ranks():
+    ranks = noisyfit.decision._rank_in_class(np.array([2, 0, 2, 2, 0]))
+    assert ranks.tolist() == [0, 0, 1, 2, 1]

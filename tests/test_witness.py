@@ -1,0 +1,139 @@
+"""The second witness: a model of another kind, asked about rows that it has not learned."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from torch.utils.data import TensorDataset
+
+import noisyfit.witness
+from noisyfit import JointOptimizationClassifier
+from noisyfit.witness import SecondWitness, choose_witness
+
+FOLDS = np.arange(90) % 3
+
+
+def second(X, codes, model=None, **params):
+    model = ExtraTreesClassifier(20, random_state=0) if model is None else model
+    return SecondWitness(model, X, codes, 3, FOLDS, params.get("weight"), seed=0).outputs()
+
+
+def test_a_row_is_judged_without_its_own_label(blobs):
+    X, y, _ = blobs
+    plain = second(X, y)
+    other = y.copy()
+    other[FOLDS == 1] = (y[FOLDS == 1] + 1) % 3
+    np.testing.assert_array_equal(second(X, other)[FOLDS == 1], plain[FOLDS == 1])
+    assert (second(X, other)[FOLDS == 0] != plain[FOLDS == 0]).any()
+    np.testing.assert_allclose(plain.sum(axis=1), 1, atol=1e-6)
+
+
+def test_rows_without_weight_are_not_learned(blobs):
+    X, y, _ = blobs
+    weight = np.where(np.arange(90) < 45, 1, 0).astype(np.float32)
+    garbage = np.where(weight > 0, y, 0)
+    for model in (None, KNeighborsClassifier(3)):  # the latter takes no weights
+        np.testing.assert_array_equal(second(X, y, model, weight=weight), second(X, garbage, model, weight=weight))
+
+
+def test_a_class_that_no_other_fold_has_gets_nothing(blobs):
+    X, y, _ = blobs
+    alone = np.where(FOLDS == 0, 2, y % 2)
+    assert (second(X, alone)[FOLDS == 0, 2] == 0).all()
+
+
+def test_sparse_rows_are_the_same(blobs):
+    X, y, _ = blobs
+    np.testing.assert_allclose(second(sparse.csr_matrix(X), y), second(X, y), atol=1e-6)
+
+
+def test_very_many_rows_are_sampled(blobs, monkeypatch):
+    X, y, _ = blobs
+    sizes = []
+
+    class Counting(KNeighborsClassifier):
+        def fit(self, X, y):
+            sizes.append(len(X))
+            return super().fit(X, y)
+
+    monkeypatch.setattr(noisyfit.witness, "_MOST_ROWS", 50)
+    second(X, y, Counting(3))
+    assert sizes == [50, 50, 50]
+
+
+@pytest.mark.parametrize("n_cores", [1, 64])
+def test_the_witness_works_meanwhile_where_a_core_is_free(blobs, monkeypatch, n_cores):
+    X, y, _ = blobs
+    monkeypatch.setattr(noisyfit.witness, "_n_cores", lambda: n_cores)
+    threads = []
+
+    class Telling(KNeighborsClassifier):
+        def fit(self, X, y):
+            threads.append(threading.current_thread().name)
+            return super().fit(X, y)
+
+    witness = SecondWitness(Telling(3), X, y, 3, FOLDS, None, seed=0)
+    with witness.asked_meanwhile() as outputs:
+        np.testing.assert_array_equal(outputs(), second(X, y, KNeighborsClassifier(3)))
+    assert all(name.startswith("noisyfit-witness") == (n_cores > 1) for name in threads)
+
+
+def test_an_error_of_the_witness_ends_the_fit(blobs):
+    X, y, _ = blobs
+
+    class Failing(KNeighborsClassifier):
+        def fit(self, X, y):
+            raise ValueError("no such neighbour")
+
+    clf = JointOptimizationClassifier(witness=Failing(), max_epochs=2, random_state=0)
+    with pytest.raises(ValueError, match="no such neighbour"):
+        clf.fit(X, y)
+    assert not hasattr(clf, "classes_")
+
+
+@pytest.mark.parametrize(
+    ("X", "kind"),
+    [
+        (np.zeros((3, 2), np.float32), ExtraTreesClassifier),
+        (sparse.csr_matrix(np.eye(3)), ExtraTreesClassifier),
+        (np.zeros((3, 1, 8, 8), np.float32), type(None)),
+    ],
+)
+def test_trees_for_tables_alone(X, kind):
+    assert isinstance(choose_witness("auto", X, seed=0), kind)
+    assert choose_witness(None, X, seed=0) is None
+
+
+def test_a_witness_of_ones_own_is_cloned_and_seeded(blobs):
+    X, y, _ = blobs
+    own = ExtraTreesClassifier(10)
+    params = {"max_epochs": 3, "random_state": 0, "device": "cpu"}
+    fits = [JointOptimizationClassifier(witness=own, **params).fit(X, y) for _ in range(2)]
+    np.testing.assert_array_equal(fits[0].soft_labels_, fits[1].soft_labels_)
+    assert not hasattr(own, "estimators_")
+    assert own.random_state is None
+    others = [JointOptimizationClassifier(witness=w, **params).fit(X, y) for w in (None, LogisticRegression())]
+    assert all((fits[0].soft_labels_ != other.soft_labels_).any() for other in others)
+    for other in others:  # the networks are the same
+        np.testing.assert_array_equal(fits[0].predict_proba(X), other.predict_proba(X))
+
+
+def test_a_dataset_is_for_networks_alone():
+    rows = TensorDataset(torch.zeros(4, 2))
+    assert choose_witness("auto", rows, seed=0) is None
+    with pytest.raises(ValueError, match="`witness` must be 'auto' or None for a Dataset"):
+        choose_witness(LogisticRegression(), rows, seed=0)
+
+
+@pytest.mark.parametrize("witness", ["trees", 3, LogisticRegression, np.zeros(3)])
+def test_what_is_no_witness(blobs, witness):
+    X, y, _ = blobs
+    with pytest.raises(TypeError, match="`witness` must be 'auto', None or a scikit-learn classifier"):
+        JointOptimizationClassifier(witness=witness).fit(X, y)
