@@ -4,7 +4,7 @@ BIN := .venv/bin
 # the networks here are too small for more, and on a busy machine spinning threads take ten times the time
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-oldest test-wheel lint docs linkcheck bench clean
+.PHONY: demo test test-oldest test-wheel lint docs linkcheck bench judge clean
 
 demo: .venv/.plot
 	$(BIN)/python examples/demo.py
@@ -34,6 +34,11 @@ linkcheck: .venv/.docs
 
 bench: .venv/.bench
 	$(BIN)/python benchmarks/against_cleanlab.py
+
+# learns the judge's weights from the corpus in benchmarks/judge, and tells how good it is on tables it has not seen
+judge: .venv/.bench
+	$(BIN)/python benchmarks/judge/learn.py
+	$(BIN)/python benchmarks/judge/evaluate.py
 
 clean:
 	rm -rf .venv .venv-oldest .venv-wheel docs/_build docs/auto_examples docs/generated demo_output build *.egg-info
