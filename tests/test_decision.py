@@ -143,6 +143,6 @@ def test_intervals_are_rounded_outwards(interval, rounded):
     assert outwards(interval) == rounded
 
 
-def test_no_classes_ranks():
+def test_rows_are_numbered_within_their_class():
     ranks = noisyfit.decision._rank_in_class(np.array([2, 0, 2, 2, 0]))
     assert ranks.tolist() == [0, 0, 1, 2, 1]
