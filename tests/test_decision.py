@@ -113,12 +113,13 @@ def test_many_rows_are_chosen_block_by_block(monkeypatch):
 
 
 def test_new_rows_are_judged_like_those_of_the_fit():
-    outputs, given, y = draw(2000)
-    judgement = judge([proba[:1000] for proba in outputs], given[:1000])
-    soft, corrected = judge_new_rows(outputs[0][1000:], given[1000:], judgement.bearings)
-    np.testing.assert_allclose(soft.sum(axis=1), 1, atol=1e-5)
-    assert (corrected == y[1000:]).mean() > (given[1000:] == y[1000:]).mean() + 0.1
-    assert (judge_new_rows(outputs[0][1000:], given[1000:], judgement.bearings, margin=1.0)[1] == given[1000:]).all()
+    """Asked about rows of the fit, by its only witness, it says what it said of them, but for limits of the choice."""
+    outputs, given, _ = draw(2000, rate=0.1)
+    judgement = judge(outputs[:1], given)
+    soft, corrected = judge_new_rows(outputs[0], given, judgement.bearings)
+    np.testing.assert_allclose(soft, judgement.soft_labels, atol=1e-5)
+    assert set(np.flatnonzero(judgement.corrected != given)) <= set(np.flatnonzero(corrected != given))
+    assert (judge_new_rows(outputs[0], given, judgement.bearings, margin=1.0)[1] == given).all()
 
 
 def test_what_a_file_keeps_comes_back():
