@@ -26,7 +26,7 @@ __all__ = [
     "outwards",
 ]
 
-_HARM = 6.0  # how much more a label weighs that a correction makes wrong than one that it makes right
+_CAUTION = 0.18  # a label changes if a gain is expected by all but so many of the known data sets most alike
 _LEAST_AGREEMENT = 0.02  # of witnesses with given labels, above chance: below, they know nothing and nothing is changed
 _INTERVAL = (0.025, 0.975)
 _WORTH_A_WORD = 0.05  # high end of the noise rate from which on it is explained why nothing is changed
@@ -47,7 +47,7 @@ class Bearings(NamedTuple):
     transition_matrix: NDArray[np.float64]
     setting: Setting
     opinion: Opinion
-    least_gain: float  # expected of a row that is changed; infinity where none was
+    changes: bool  # whether labels were changed in the fit
 
 
 class Judgement(NamedTuple):
@@ -93,11 +93,11 @@ def judge(
     choice = (
         choose_rows(given, odds, opinion, margin, fixed)
         if least_agreement(setting.features) >= _LEAST_AGREEMENT
-        else _none(opinion)
+        else Choice(np.arange(0), np.zeros(len(opinion.pairs)))
     )
     corrected = given.copy()
     corrected[choice.rows] = odds.proposed[choice.rows]
-    interval = outwards(interval_of(opinion.total_shares(odds.wrong)))
+    interval = outwards(interval_of(opinion.total_shares(odds.wrong) / len(given)))
     if len(witnesses) > 1:  # new rows have one
         alone = form_belief(witnesses[:1], given, transition_matrix=belief.transition_matrix)
         setting_alone = describe_fit(witnesses[:1], given, alone, sample_weight)
@@ -110,7 +110,7 @@ def judge(
         interval,
         ExpectedGain(float(choice.gains.mean()), *interval_of(choice.gains)),
         None if len(choice.rows) else _reason(belief, given, setting, interval),
-        Bearings(belief.transition_matrix, setting_alone, opinion_alone, choice.least_gain),
+        Bearings(belief.transition_matrix, setting_alone, opinion_alone, len(choice.rows) > 0),
     )
 
 
@@ -120,10 +120,9 @@ def judge_new_rows(
     """Judge rows that were not in the fit: soft labels and corrected class numbers."""
     belief = form_belief([proba], given, transition_matrix=bearings.transition_matrix)
     odds = judge_rows(prior_for(1), [proba], given, belief, bearings.setting)
-    wrong = bearings.opinion.mean_share(odds.wrong)
-    gain = wrong * (1 + expit(odds.named)) - 1
-    changed = (gain > margin) & (gain >= bearings.least_gain)
-    return _soft_labels(belief, given, odds, wrong), np.where(changed, odds.proposed, given)
+    changed = (_sure_gain(odds, bearings.opinion) > margin) & bearings.changes
+    soft_labels = _soft_labels(belief, given, odds, bearings.opinion.mean_share(odds.wrong))
+    return soft_labels, np.where(changed, odds.proposed, given)
 
 
 def judgement_from(kept: Any) -> Judgement | None:
@@ -136,13 +135,13 @@ def judgement_from(kept: Any) -> Judgement | None:
 
 def bearings_from(kept: Any) -> Bearings:
     """Give back bearings; raise a TypeError where their parts do not fit each other."""
-    matrix, (features, log_shares, usual), (pairs,), least_gain = kept
+    matrix, (features, log_shares, usual), (pairs,), changes = kept
     n_classes = len(matrix)
     shapes = (matrix.shape, features.shape, log_shares.shape, usual.shape, pairs.shape[1:])
     if shapes != ((n_classes, n_classes), (len(FIT_FEATURES),), (n_classes,), (n_classes,), (2,)):
         raise TypeError(f"bearings of shapes {shapes}")
     setting = Setting(features.astype(np.float64), log_shares.astype(np.float32), usual.astype(np.float32))
-    return Bearings(matrix.astype(np.float64), setting, Opinion(pairs.astype(np.float64)), float(least_gain))
+    return Bearings(matrix.astype(np.float64), setting, Opinion(pairs.astype(np.float64)), bool(changes))
 
 
 def _hear(witnesses: Sequence[Floats], given: Codes, belief: Belief, setting: Setting) -> tuple[Odds, Opinion]:
@@ -171,38 +170,30 @@ class Choice(NamedTuple):
 
     rows: NDArray[np.int64]
     gains: NDArray[np.float64]  # share of labels right after less before, by each pair of the opinion
-    least_gain: float  # expected of a chosen row; infinity where there is none
-
-
-def _none(opinion: Opinion) -> Choice:
-    return Choice(np.arange(0), np.zeros(len(opinion.pairs)), math.inf)
 
 
 def choose_rows(
     given: Codes, odds: Odds, opinion: Opinion, margin: float = 0.0, fixed: NDArray[np.bool_] | None = None
 ) -> Choice:
-    """Choose the rows of which a gain is expected, the largest first, as many as promise most.
-
-    Of a number of rows each known set says how many labels more would be right. Gains are averaged over the sets, and
-    losses, which weigh several times as much: where known sets disagree, fewer rows are changed, or none.
-    """
-    named, wrong = expit(odds.named), opinion.mean_share(odds.wrong)
-    gain = wrong * (1 + named) - 1
+    """Choose the rows of which nearly all known sets expect a gain, the largest first where a class would lose many."""
+    named, wrong, gain = expit(odds.named), opinion.mean_share(odds.wrong), _sure_gain(odds, opinion)
     candidates = np.flatnonzero((gain > margin) if fixed is None else (gain > margin) & ~fixed)
     order = candidates[np.argsort(-gain[candidates], kind="stable")]
-    order = order[
-        _rank_in_class(given[order]) < _most_to_lose(given, odds.proposed, wrong, wrong * named)[given[order]]
-    ]
-    total, gains = np.zeros(len(opinion.pairs)), np.zeros(len(opinion.pairs))
-    n_chosen, most = 0, 0.0
-    for block in row_blocks(len(order), len(opinion.pairs)):
-        rows = order[block]
-        totals = total[:, np.newaxis] + np.cumsum(opinion.shares(odds.wrong[rows]) * (1 + named[rows]) - 1, axis=1)
-        promise = (np.maximum(totals, 0) + _HARM * np.minimum(totals, 0)).mean(axis=0)
-        best, total = int(promise.argmax()), totals[:, -1]
-        if promise[best] > most:
-            n_chosen, most, gains = block.start + best + 1, float(promise[best]), totals[:, best] / len(gain)
-    return Choice(order[:n_chosen], gains, float(gain[order[n_chosen - 1]]) if n_chosen else math.inf)
+    most = _most_to_lose(given, odds.proposed, wrong, wrong * named)
+    rows = order[_rank_in_class(given[order]) < most[given[order]]]
+    gains = opinion.total_shares(odds.wrong[rows], 1 + named[rows]) - len(rows)
+    return Choice(rows, gains / len(given))
+
+
+def _sure_gain(odds: Odds, opinion: Opinion) -> NDArray[np.float32]:
+    """Give P(proposed right) - P(given right), both on average and as all but a few of the known sets expect.
+
+    Rows of one set are wrong together: what is not known is how many there are, and the pairs of the opinion differ in
+    that. So it is their quantile that is asked, not their mean alone.
+    """
+    wrong = np.minimum(opinion.mean_share(odds.wrong), opinion.cautious_share(odds.wrong, _CAUTION))
+    gain: NDArray[np.float32] = wrong * (1 + expit(odds.named)) - 1
+    return gain
 
 
 def _most_to_lose(

@@ -230,15 +230,22 @@ class Opinion(NamedTuple):
 
     def mean_share(self, log_odds: Floats) -> NDArray[np.float32]:
         """Give the mean of the probabilities over the pairs, (n_samples,)."""
-        shares: NDArray[np.float32] = np.interp(log_odds, _GRID, self.shares(_GRID).mean(axis=0)).astype(np.float32)
-        return shares
+        return _along_grid(log_odds, self.shares(_GRID).mean(axis=0))
 
-    def total_shares(self, log_odds: Floats) -> NDArray[np.float64]:
-        """Give the mean of the probabilities over the rows by each pair, (n_pairs,)."""
+    def cautious_share(self, log_odds: Floats, caution: float) -> NDArray[np.float32]:
+        """Give the probabilities that all but a share of the pairs exceed, (n_samples,)."""
+        return _along_grid(log_odds, np.quantile(self.shares(_GRID), caution, axis=0))
+
+    def total_shares(self, log_odds: Floats, weight: Floats | None = None) -> NDArray[np.float64]:
+        """Give the sum of the probabilities over the rows, weighed, by each pair, (n_pairs,)."""
         cell = np.rint((np.asarray(log_odds) - _GRID[0]) / (_GRID[1] - _GRID[0])).clip(0, len(_GRID) - 1)
-        counts = np.bincount(cell.astype(np.int64), minlength=len(_GRID))
-        totals: NDArray[np.float64] = self.shares(_GRID) @ counts / counts.sum()
+        totals: NDArray[np.float64] = self.shares(_GRID) @ np.bincount(cell.astype(np.int64), weight, len(_GRID))
         return totals
+
+
+def _along_grid(log_odds: Floats, values: NDArray[np.float64]) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = np.interp(log_odds, _GRID, values).astype(np.float32)
+    return found
 
 
 class Prior(NamedTuple):

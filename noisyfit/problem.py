@@ -72,39 +72,26 @@ def check_problem(estimator: Any, X: Any, y: Any, sample_weight: Any, groups: An
     cross_fits = estimator.cross_fit >= 2
     # rows without weight are dealt out last, so that each network has its share of the others
     strata = codes if weight is None else np.where(weight > 0, codes, len(classes))
-    folds = _folds(rows, strata, units, estimator.cross_fit, seed, weight) if cross_fits else None
+    model, n_deals = choose_witness(estimator.witness, X_checked)
+    asks = cross_fits and estimator.gamma != 0 and model is not None
+    deals = _deals(rows, strata, units, estimator.cross_fit, seed, weight, n_deals if asks else 1) if cross_fits else []
     held_out = None
-    if estimator.begin == "auto" and folds is None:
-        dealt = _folds(rows, strata, units, _HELD_OUT, seed, weight)
-        held_out = None if dealt is None else dealt == 0
+    if estimator.begin == "auto" and not deals:
+        apart = _deals(rows, strata, units, _HELD_OUT, seed, weight)
+        held_out = torch.from_numpy(apart[0] == 0) if apart else None
     return Problem(
         rows=rows,
         codes=codes,
         classes=classes,
         class_prior=torch.from_numpy(prior).float().to(device),
         sample_weight=None if weight is None else torch.from_numpy(weight).to(device),
-        folds=None if folds is None else folds.to(device),
+        folds=torch.from_numpy(deals[0]).to(device) if deals else None,
         held_out=held_out,
         row_index=_index_of(y, X),
         input_kind=InputKind.of(rows, X_checked),
         device=device,
-        witness=_second_witness(estimator, X_checked, codes, len(classes), folds, weight, seed),
+        witness=SecondWitness(model, X_checked, codes, len(classes), deals, weight, seed) if asks and deals else None,
     )
-
-
-def _second_witness(
-    estimator: Any,
-    X: Any,
-    codes: NDArray[np.int64],
-    n_classes: int,
-    folds: Tensor | None,
-    weight: NDArray[np.float32] | None,
-    seed: int,
-) -> SecondWitness | None:
-    model = choose_witness(estimator.witness, X, seed)
-    if model is None or folds is None or estimator.gamma == 0:
-        return None
-    return SecondWitness(model, X, codes, n_classes, folds.numpy(), weight, seed)
 
 
 def encode_given(y: Any, classes: NDArray[Any]) -> NDArray[np.int64]:
@@ -119,15 +106,21 @@ def encode_given(y: Any, classes: NDArray[Any]) -> NDArray[np.int64]:
     return np.searchsorted(classes, y).astype(np.int64)
 
 
-def _folds(
-    rows: Rows, strata: NDArray[np.int64], units: Any, n_folds: int, seed: int, weight: NDArray[Any] | None
-) -> Tensor | None:
-    """Deal out the rows, equal ones together; None where those with weight cannot be dealt into two folds."""
+def _deals(
+    rows: Rows,
+    strata: NDArray[np.int64],
+    units: NDArray[Any] | None,
+    n_folds: int,
+    seed: int,
+    weight: NDArray[Any] | None,
+    n_deals: int = 1,
+) -> list[NDArray[np.int64]]:
+    """Deal out the rows to folds so many times, equal rows together; nothing where not two folds have any weight."""
     if units is None:
         units = _equal_rows(rows, strata, n_folds)
-    folds = assign_folds(strata, units, n_folds, np.random.RandomState(seed))
-    weighted = folds if weight is None else folds[weight > 0]
-    return torch.from_numpy(folds) if len(np.unique(weighted)) > 1 else None
+    random_state = np.random.RandomState(seed)
+    deals = [assign_folds(strata, units, n_folds, random_state) for _ in range(n_deals)]
+    return [folds for folds in deals if len(np.unique(folds if weight is None else folds[weight > 0])) > 1]
 
 
 def _equal_rows(rows: Rows, strata: NDArray[np.int64], n_folds: int) -> NDArray[Any]:

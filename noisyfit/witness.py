@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +26,9 @@ from .storage import row_slices
 
 __all__ = ["SecondWitness", "check_witness", "choose_witness"]
 
-_TREES, _ROWS_A_LEAF = 200, 2
+# times that rows are dealt out anew to folds, and trees for each fold: more folds, with fewer trees each, cost the same
+# and let a row's word depend less on which rows happened to be left out with it
+_DEALS, _TREES, _ROWS_A_LEAF = 10, 20, 2
 _MOST_ROWS = 20_000  # that a fold's trees learn from, so that they take a third of the fit's time at most
 _ROWS_AT_A_TIME = 4096  # to predict
 
@@ -42,18 +44,21 @@ def check_witness(witness: Any) -> None:
         )
 
 
-def choose_witness(witness: Any, X: Any, seed: int) -> Any:
-    """Give an unfitted classifier for checked inputs, or None: "auto" takes trees for tables, none for images."""
+def choose_witness(witness: Any, X: Any) -> tuple[Any, int]:
+    """Give an unfitted classifier for checked inputs, or None, and how many times to deal out the rows to folds for it.
+
+    "auto" takes trees for tables and none for images.
+    """
     if witness is None:
-        return None
+        return None, 1
     if not isinstance(witness, str):
         if isinstance(X, Dataset):
             raise ValueError(
                 "`witness` must be 'auto' or None for a Dataset, whose rows only the networks read. Pass an array."
             )
-        return _seeded(clone(witness), seed)
+        return clone(witness), 1
     is_table = (isinstance(X, np.ndarray) or sparse.issparse(X)) and X.ndim == 2
-    return ExtraTreesClassifier(_TREES, min_samples_leaf=_ROWS_A_LEAF, random_state=seed) if is_table else None
+    return ExtraTreesClassifier(_TREES, min_samples_leaf=_ROWS_A_LEAF) if is_table else None, _DEALS
 
 
 @dataclass(frozen=True)
@@ -70,19 +75,19 @@ class SecondWitness:
         Class numbers of the given labels.
     n_classes : int
         Number of classes.
-    folds : ndarray of shape (n_samples,), int64
-        Fold of each row.
+    deals : sequence of ndarray of shape (n_samples,), int64
+        Fold of each row; several times, so that what is said of a row is the mean over several neighbourhoods.
     sample_weight : ndarray of shape (n_samples,) or None
         Rows of weight 0 are not learned; others by their weight, where the model takes weights.
     seed : int
-        Draws the rows to learn, where there are very many.
+        Draws the rows to learn, where there are very many, and seeds models that have no seed.
     """
 
     model: Any
     X: Any
     codes: NDArray[np.int64]
     n_classes: int
-    folds: NDArray[np.int64]
+    deals: Sequence[NDArray[np.int64]]
     sample_weight: NDArray[np.float32] | None
     seed: int
 
@@ -90,12 +95,13 @@ class SecondWitness:
         """Give the probabilities (n_samples, n_classes) of rows that were not learned; 0 for a class never seen."""
         outputs = np.zeros((len(self.codes), self.n_classes), np.float32)
         draws = np.random.RandomState(self.seed)
-        for fold in np.unique(self.folds):
-            model = self._fitted_without(fold, draws)
-            asked = np.flatnonzero(self.folds == fold)
-            for part in row_slices(len(asked), _ROWS_AT_A_TIME):
-                outputs[np.ix_(asked[part], model.classes_)] = model.predict_proba(self.X[asked[part]])
-        return outputs
+        for folds in self.deals:
+            for fold in np.unique(folds):
+                model = self._fitted_on(folds != fold, draws)
+                asked = np.flatnonzero(folds == fold)
+                for part in row_slices(len(asked), _ROWS_AT_A_TIME):
+                    outputs[np.ix_(asked[part], model.classes_)] += model.predict_proba(self.X[asked[part]])
+        return outputs / np.float32(len(self.deals))
 
     @contextlib.contextmanager
     def asked_meanwhile(self) -> Iterator[Callable[[], NDArray[np.float32]]]:
@@ -109,14 +115,15 @@ class SecondWitness:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)  # an interrupted fit waits for nobody
 
-    def _fitted_without(self, fold: int, draws: np.random.RandomState) -> Any:
+    def _fitted_on(self, chosen: NDArray[np.bool_], draws: np.random.RandomState) -> Any:
         weight = self.sample_weight
-        rows = np.flatnonzero((self.folds != fold) if weight is None else (self.folds != fold) & (weight > 0))
+        rows = np.flatnonzero(chosen if weight is None else chosen & (weight > 0))
         if len(rows) > _MOST_ROWS:
             rows = np.sort(draws.choice(rows, _MOST_ROWS, replace=False))
         takes_weight = weight is not None and has_fit_parameter(self.model, "sample_weight")
         of_rows = {"sample_weight": weight[rows]} if weight is not None and takes_weight else {}
-        return clone(self.model).fit(self.X[rows], self.codes[rows], **of_rows)
+        model = _seeded(clone(self.model), draws.randint(np.iinfo(np.int32).max))
+        return model.fit(self.X[rows], self.codes[rows], **of_rows)
 
 
 def _n_cores() -> int:

@@ -127,4 +127,6 @@ def test_an_opinion_averages_what_known_sets_say():
     expected = np.stack([1 / (1 + np.exp(-odds)), 1 / (1 + np.exp(2 - np.exp(0.5) * odds))])
     np.testing.assert_allclose(opinion.shares(odds), expected)
     np.testing.assert_allclose(opinion.mean_share(odds), expected.mean(axis=0), atol=1e-4)
-    np.testing.assert_allclose(opinion.total_shares(odds), expected.mean(axis=1), atol=1e-4)
+    np.testing.assert_allclose(opinion.total_shares(odds), expected.sum(axis=1), rtol=1e-3)
+    np.testing.assert_allclose(opinion.total_shares(odds, odds**2), expected @ odds**2, rtol=1e-3)
+    np.testing.assert_allclose(opinion.cautious_share(odds, 0.2), np.quantile(expected, 0.2, axis=0), atol=1e-3)

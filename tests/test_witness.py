@@ -15,14 +15,15 @@ from torch.utils.data import TensorDataset
 
 import noisyfit.witness
 from noisyfit import JointOptimizationClassifier
+from noisyfit.problem import check_problem
 from noisyfit.witness import SecondWitness, choose_witness
 
 FOLDS = np.arange(90) % 3
 
 
-def second(X, codes, model=None, **params):
+def second(X, codes, model=None, weight=None, deals=(FOLDS,)):
     model = ExtraTreesClassifier(20, random_state=0) if model is None else model
-    return SecondWitness(model, X, codes, 3, FOLDS, params.get("weight"), seed=0).outputs()
+    return SecondWitness(model, X, codes, 3, deals, weight, seed=0).outputs()
 
 
 def test_a_row_is_judged_without_its_own_label(blobs):
@@ -33,6 +34,27 @@ def test_a_row_is_judged_without_its_own_label(blobs):
     np.testing.assert_array_equal(second(X, other)[FOLDS == 1], plain[FOLDS == 1])
     assert (second(X, other)[FOLDS == 0] != plain[FOLDS == 0]).any()
     np.testing.assert_allclose(plain.sum(axis=1), 1, atol=1e-6)
+
+
+def test_a_row_is_asked_about_once_a_deal(blobs):
+    X, y, _ = blobs
+    other = np.random.RandomState(0).permutation(FOLDS)
+    each = [second(X, y, deals=[folds]) for folds in (FOLDS, other)]
+    assert (each[0] != each[1]).any()
+    np.testing.assert_allclose(second(X, y, deals=[FOLDS, other]), np.mean(each, axis=0), atol=1e-6)
+
+
+def test_trees_are_asked_with_rows_dealt_out_several_times_equal_ones_together(blobs):
+    X, y, _ = blobs
+    X = np.concatenate([X, X[:20]])  # 20 rows twice
+    estimator = JointOptimizationClassifier()
+    witness = check_problem(estimator, X, np.concatenate([y, y[:20]]), None, None, seed=0).witness
+    assert len(witness.deals) > 5
+    assert len({tuple(folds) for folds in witness.deals}) == len(witness.deals)
+    for folds in witness.deals:
+        np.testing.assert_array_equal(folds[90:], folds[:20])
+    estimator.set_params(witness=LogisticRegression())
+    assert len(check_problem(estimator, X, np.concatenate([y, y[:20]]), None, None, seed=0).witness.deals) == 1
 
 
 def test_rows_without_weight_are_not_learned(blobs):
@@ -79,7 +101,7 @@ def test_the_witness_works_meanwhile_where_a_core_is_free(blobs, monkeypatch, n_
             threads.append(threading.current_thread().name)
             return super().fit(X, y)
 
-    witness = SecondWitness(Telling(3), X, y, 3, FOLDS, None, seed=0)
+    witness = SecondWitness(Telling(3), X, y, 3, [FOLDS], None, seed=0)
     with witness.asked_meanwhile() as outputs:
         np.testing.assert_array_equal(outputs(), second(X, y, KNeighborsClassifier(3)))
     assert all(name.startswith("noisyfit-witness") == (n_cores > 1) for name in threads)
@@ -107,8 +129,8 @@ def test_an_error_of_the_witness_ends_the_fit(blobs):
     ],
 )
 def test_trees_for_tables_alone(X, kind):
-    assert isinstance(choose_witness("auto", X, seed=0), kind)
-    assert choose_witness(None, X, seed=0) is None
+    assert isinstance(choose_witness("auto", X)[0], kind)
+    assert choose_witness(None, X)[0] is None
 
 
 def test_a_witness_of_ones_own_is_cloned_and_seeded(blobs):
@@ -127,9 +149,9 @@ def test_a_witness_of_ones_own_is_cloned_and_seeded(blobs):
 
 def test_a_dataset_is_for_networks_alone():
     rows = TensorDataset(torch.zeros(4, 2))
-    assert choose_witness("auto", rows, seed=0) is None
+    assert choose_witness("auto", rows)[0] is None
     with pytest.raises(ValueError, match="`witness` must be 'auto' or None for a Dataset"):
-        choose_witness(LogisticRegression(), rows, seed=0)
+        choose_witness(LogisticRegression(), rows)
 
 
 @pytest.mark.parametrize("witness", ["trees", 3, LogisticRegression, np.zeros(3)])

@@ -32,8 +32,8 @@ WITNESSES = {
     "logistic": ("logistic",),
     "boosting": ("boosting",),
 }
-ROWS = {"networks and trees": 400, "networks": 80}  # of a fit that are kept, and of the others
-OTHER_ROWS = 40
+ROWS = {"networks and trees": 280, "networks": 64}  # of a fit that are kept, and of the others
+OTHER_ROWS = 32
 _STEP = 1 / 12  # of a feature of a row, which lies between -8 and 8
 
 
@@ -54,6 +54,11 @@ class Fit(NamedTuple):
     @property
     def source(self) -> str:
         return corpus_data.source_of(self.name)
+
+    def first(self, n_rows: int) -> Fit:
+        """Give the fit with fewer rows."""
+        of_rows = ("rows", "wrong", "named", "given", "proposed")
+        return self._replace(**{name: getattr(self, name)[:n_rows] for name in of_rows})
 
 
 def fits_in(folder: Path) -> Iterator[tuple[str, str, dict[str, np.ndarray]]]:

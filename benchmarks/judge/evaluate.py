@@ -4,14 +4,14 @@
     python benchmarks/judge/evaluate.py --kinds trees "trees and logistic"      what `judge_labels` is given
     python benchmarks/judge/evaluate.py --ablate        one feature left out at a time
 
-Weights are learned anew with whole sources left out; all else is what the package does. Of each fit up to 400 rows are
+Weights are learned anew with whole sources left out; all else is what the package does. Of each fit up to 280 rows are
 judged; what is said of it as a whole comes from all. cleanlab gives a row that it marks the predicted label.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import contextlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,21 +24,25 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from noisyfit import decision
-from noisyfit.decision import _LEAST_AGREEMENT, choose_rows, interval_of, outwards
+from noisyfit import decision, judge
+from noisyfit.decision import choose_rows, interval_of, outwards
 from noisyfit.judge import FIT_FEATURES, ROW_FEATURES, Odds, Prior, Setting, least_agreement
 
 import corpus
 from corpus import Fit
-from learn import GROUPS, folds_of, inputs_of, learn_known, learn_trees
+from learn import FOLDS, GROUPS, folds_of, learn_known, left_out
 from results import RESULTS, write_json
 
 RIVALS = Path(__file__).parent / "rivals.csv"
-N_FOLDS = 5
 MUCH_NOISE = ("symmetric_40", "symmetric_50", "asymmetric_40")
 OF_FRONTIER = (
     *("fits", "given right", "labels right", "lost more than a point", "lost more than five", "worst"),
-    "right without noise",
+    *(
+        "right without noise",
+        "interval holds",
+        "interval's width, median",
+        "fits where a class loses half of its right labels",
+    ),
 )
 SOME = 10  # changes of confidence .99 from which on a fit's are counted
 
@@ -49,12 +53,13 @@ def outcome(fit: Fit, odds: tuple[np.ndarray, np.ndarray], prior: Prior) -> dict
     of_rows = Odds(fit.proposed, odds[0], named)
     opinion = prior.opinion(odds[0], Setting(fit.setting, None, None))
     wrong = opinion.mean_share(odds[0])
-    rows = choose_rows(fit.given, of_rows, opinion).rows if least_agreement(fit.setting) >= _LEAST_AGREEMENT else []
+    knows = least_agreement(fit.setting) >= decision._LEAST_AGREEMENT
+    rows = choose_rows(fit.given, of_rows, opinion).rows if knows else []
     changed = np.zeros(len(fit.rows), bool)
     changed[rows] = True
     confidence = np.where(changed, wrong * expit(named), 1 - wrong)
     right = np.where(changed, fit.wrong & fit.named, ~fit.wrong)
-    low, high = outwards(interval_of(opinion.total_shares(odds[0])))
+    low, high = outwards(interval_of(opinion.total_shares(odds[0]) / len(wrong)))
     sure = changed & (confidence >= 0.99)
     n_true_kept = np.bincount(fit.given[~fit.wrong & ~changed], minlength=fit.n_classes)
     n_true = np.bincount(fit.given[~fit.wrong], minlength=fit.n_classes)
@@ -79,31 +84,38 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray, n_bins: int = 1
 
 def evaluate(fits: list[Fit], kind: str) -> pd.DataFrame:
     """Judge each fit of a kind by weights that have not seen its source."""
-    fold_of = dict(zip([fit.source for fit in fits], folds_of(fits, N_FOLDS), strict=True))
-    odds: dict[int, Any] = {}
-    for i in range(N_FOLDS):
-        trees = learn_trees([fit for fit in fits if fold_of[fit.source] != i])
-        own = (j for j, fit in enumerate(fits) if fold_of[fit.source] == i)
-        odds |= {j: tuple(tree.log_odds(inputs_of(fits[j])) for tree in trees) for j in own}
-    found = []
-    for i in range(N_FOLDS):
-        others = [j for j, fit in enumerate(fits) if fold_of[fit.source] != i]
-        prior = Prior(None, None, *learn_known([fits[j] for j in others], [odds[j] for j in others]))
-        own = (j for j, fit in enumerate(fits) if fold_of[fit.source] == i and fit.witnesses == kind)
+    return decide(fits, kind, left_out(fits))
+
+
+def decide(fits: list[Fit], kind: str, odds: list[tuple[np.ndarray, np.ndarray]]) -> pd.DataFrame:
+    """Judge each fit of a kind by log odds that were learned without its source, and by the sets of other sources."""
+    known, pairs = learn_known(fits, odds)
+    fold, found = folds_of(fits, FOLDS), []
+    for i in range(FOLDS):
+        prior = Prior(None, None, known[fold != i], pairs[fold != i])
+        own = (j for j in np.flatnonzero(fold == i) if fits[j].witnesses == kind)
         found += [outcome(fits[j], odds[j], prior) for j in own]
     return pd.DataFrame(found)
 
 
-def frontier(fits: list[Fit], kind: str, weights: list[float]) -> pd.DataFrame:
-    """Judge with other weights of a loss against a gain, on the fits with less than 40 % drawn noise."""
-    found = {}
-    for weight in weights:
-        with mock.patch.object(decision, "_HARM", weight):
-            runs = evaluate(fits, kind)
-        runs = runs[~runs["noise"].isin(MUCH_NOISE)]
-        figures = summarise(runs)
-        found[weight] = {name: figures[name] for name in OF_FRONTIER}
-    return pd.DataFrame(found)
+def frontier(fits: list[Fit], kind: str, cautions: list[float]) -> pd.DataFrame:
+    """Judge with other shares of known sets that need not expect a gain, and with other rules, by the same odds.
+
+    On the fits with less than 40 % drawn noise.
+    """
+    odds, found = left_out(fits), {}
+    variants: dict[str, list[Any]] = {f"caution {share}": [(decision, "_CAUTION", share)] for share in cautions}
+    variants |= {f"{n} alike": [(judge, "_ALIKE", n)] for n in (50, 100, 400, 800)}
+    variants["however little is known"] = [(decision, "_LEAST_AGREEMENT", -np.inf)]
+    variants["classes may vanish"] = [(decision, "_most_to_lose", lambda given, *_: np.full(given.max() + 1, np.inf))]
+    for name, patches in variants.items():
+        with contextlib.ExitStack() as stack:
+            for patch in patches:
+                stack.enter_context(mock.patch.object(*patch))
+            runs = decide(fits, kind, odds)
+        figures = summarise(runs[~runs["noise"].isin(MUCH_NOISE)])
+        found[name] = {name: figures[name] for name in OF_FRONTIER}
+    return pd.DataFrame(found).T
 
 
 def summarise(runs: pd.DataFrame) -> dict[str, float]:
@@ -170,17 +182,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fits", type=Path, help="folder of fit_corpus: work out the rivals' figures from it first")
     parser.add_argument("--kinds", nargs="+", default=["networks and trees"], choices=corpus.WITNESSES)
-    parser.add_argument("--harm", type=float, nargs="+", help="weights of a loss against a gain to compare")
+    parser.add_argument("--caution", type=float, nargs="+", help="shares of known sets without a gain to compare")
     parser.add_argument("--ablate", action="store_true", help="leave one feature out at a time")
     args = parser.parse_args()
     if args.fits is not None:
         rows = [{"name": n, "noise": z, **corpus.rivals_of(a)} for n, z, a in corpus.fits_in(args.fits) if "trees" in a]
         pd.DataFrame(rows).round(5).to_csv(RIVALS, index=False)
     everything = corpus.read()
-    if args.harm:
+    if args.caution:
         for kind in args.kinds:
             fits = [fit for fit in everything if fit.witnesses in group_of(kind)]
-            print(f"{kind}\n{frontier(fits, kind, args.harm).to_string()}")
+            print(f"{kind}\n{frontier(fits, kind, args.caution).to_string()}")
         return
     result: dict[str, Any] = {}
     for kind in args.kinds:
@@ -214,5 +226,4 @@ def ablate(fits: list[Fit], kind: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     main()
