@@ -33,6 +33,7 @@ class Belief(NamedTuple):
     log_proba: Floats  # (n_samples, n_classes) float32: of the pooled witnesses
     log_posterior: Floats  # (n_samples, n_classes) float32: with the given label, rows sum to 1
     transition_matrix: NDArray[np.float64]  # (n_classes, n_classes), the T that was used
+    bounds: tuple[float, ...] = ()  # of the likelihood of T, nats a row, after each step; none for a T that was given
 
 
 def form_belief(
@@ -70,13 +71,14 @@ def form_belief(
            [0.16, 0.84]], dtype=float32)
     """
     log_proba = pool(witnesses)
+    bounds: tuple[float, ...] = ()
     if transition_matrix is None:
-        transition_matrix = fit_noise_matrix(log_proba, given, sample_weight)
+        transition_matrix, bounds = fit_noise_matrix(log_proba, given, sample_weight)
     log_evidence = np.log(transition_matrix).T.astype(np.float32)  # a row a given label
     log_posterior = np.empty_like(log_proba)
     for rows in row_blocks(*log_proba.shape):
         log_posterior[rows] = _normalised(log_proba[rows] + log_evidence[given[rows]])
-    return Belief(log_proba, log_posterior, transition_matrix)
+    return Belief(log_proba, log_posterior, transition_matrix, bounds)
 
 
 def pool(witnesses: Sequence[Floats]) -> NDArray[np.float32]:
@@ -96,7 +98,9 @@ def log_floored(proba: Floats) -> NDArray[np.float32]:
     return logs
 
 
-def fit_noise_matrix(log_proba: Floats, given: Codes, sample_weight: Floats | None = None) -> NDArray[np.float64]:
+def fit_noise_matrix(
+    log_proba: Floats, given: Codes, sample_weight: Floats | None = None
+) -> tuple[NDArray[np.float64], tuple[float, ...]]:
     r"""Find the noise matrix under which the given labels are most likely, by expectation and maximisation.
 
     .. math:: \max_T \frac1n \Big( \sum_i w_i \log \sum_j q_{ij} T_{j,given(i)} + \sum_{jk} a_{jk} \log T_{jk} \Big)
@@ -115,8 +119,10 @@ def fit_noise_matrix(log_proba: Floats, given: Codes, sample_weight: Floats | No
 
     Returns
     -------
-    ndarray of shape (n_classes, n_classes), float64
+    matrix : ndarray of shape (n_classes, n_classes), float64
         T[i, j] = P(given = j if true = i); rows sum to 1.
+    bounds : tuple of float
+        The quantity above after each step, rising.
     """
     n_classes = log_proba.shape[1]
     sample = _some_rows(len(given), max(1, _LARGEST_SAMPLE // n_classes))
@@ -129,18 +135,19 @@ def fit_noise_matrix(log_proba: Floats, given: Codes, sample_weight: Floats | No
     parts = [slice(end - size, end) for end, size in zip(ends, np.bincount(given, minlength=n_classes), strict=True)]
     prior = np.full((n_classes, n_classes), CELL_COUNT) + (DIAGONAL_COUNT - CELL_COUNT) * np.eye(n_classes)
     counts = np.stack([weight[rows] @ proba[rows] for rows in parts], axis=1)
-    bound = -np.inf
-    for _ in range(_MOST_STEPS):
+    bounds: list[float] = []
+    while len(bounds) < _MOST_STEPS:
         smoothed = counts + prior
         matrix: NDArray[np.float64] = smoothed / smoothed.sum(axis=1, keepdims=True)
-        counts, before, bound = np.empty_like(matrix), bound, float((prior * np.log(matrix)).sum()) / weight.sum()
+        counts, bound = np.empty_like(matrix), float((prior * np.log(matrix)).sum()) / weight.sum()
         for label, rows in enumerate(parts):
             likely = proba[rows] @ matrix[:, label]
             bound += float(weight[rows] @ np.log(likely)) / weight.sum()
             counts[:, label] = matrix[:, label] * ((weight[rows] / likely) @ proba[rows])
-        if bound - before < _TOLERANCE:
+        bounds.append(float(bound))
+        if len(bounds) > 1 and bounds[-1] - bounds[-2] < _TOLERANCE:
             break
-    return matrix
+    return matrix, tuple(bounds)
 
 
 def _some_rows(n_rows: int, most: int) -> NDArray[np.int64]:

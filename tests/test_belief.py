@@ -30,14 +30,18 @@ def objective(matrix, proba, given, weight):
 def test_the_matrix_that_drew_the_labels_is_found(rate):
     proba, y = draw()
     given = corrupt_labels(y, symmetric_noise(N_CLASSES, rate), random_state=1)
-    found = fit_noise_matrix(np.log(np.maximum(proba, 1e-6)), given)
+    found, bounds = fit_noise_matrix(np.log(np.maximum(proba, 1e-6)), given)
     np.testing.assert_allclose(found, symmetric_noise(N_CLASSES, rate), atol=0.04)
+    assert len(bounds) > 1
+    assert (np.diff(bounds) > -1e-12).all()
+    weight = np.ones(len(given))
+    assert bounds[-1] == pytest.approx(objective(found, np.maximum(proba, 1e-6), given, weight) / len(given), abs=1e-6)
 
 
 def test_no_other_matrix_makes_the_labels_more_likely():
     proba, y = draw(500, sharpness=1.0)
     weight = np.random.RandomState(2).randint(3, size=500).astype(np.float32)
-    found = fit_noise_matrix(np.log(np.maximum(proba, 1e-6)), y, weight)
+    found, _ = fit_noise_matrix(np.log(np.maximum(proba, 1e-6)), y, weight)
     best = objective(found, proba, y, weight)
     rng = np.random.RandomState(3)
     for size in (0.01, 0.1, 0.5):
@@ -49,7 +53,7 @@ def test_no_other_matrix_makes_the_labels_more_likely():
 def test_two_classes_whose_likelihood_is_flat_end_inside():
     proba = np.full((200, 2), 0.5)
     given = np.arange(200) % 2
-    found = fit_noise_matrix(np.log(proba), given)
+    found, _ = fit_noise_matrix(np.log(proba), given)
     np.testing.assert_allclose(found.sum(axis=1), 1)
     assert (found > 0.005).all()  # any symmetric matrix is as likely, and the prior counts decide
 
@@ -60,8 +64,8 @@ def test_weights_count_like_repeated_rows():
     repeated = np.repeat(np.arange(60), weight)
     log_proba = np.log(np.maximum(proba, 1e-6))
     np.testing.assert_allclose(
-        fit_noise_matrix(log_proba, y, weight.astype(np.float32)),
-        fit_noise_matrix(log_proba[repeated], y[repeated]),
+        fit_noise_matrix(log_proba, y, weight.astype(np.float32))[0],
+        fit_noise_matrix(log_proba[repeated], y[repeated])[0],
         rtol=1e-6,
     )
 
@@ -69,9 +73,9 @@ def test_weights_count_like_repeated_rows():
 def test_many_rows_are_sampled(monkeypatch):
     proba, y = draw()
     log_proba = np.log(np.maximum(proba, 1e-6))
-    whole = fit_noise_matrix(log_proba, y)
+    whole, _ = fit_noise_matrix(log_proba, y)
     monkeypatch.setattr(noisyfit.belief, "_LARGEST_SAMPLE", 2000 * N_CLASSES)
-    np.testing.assert_allclose(fit_noise_matrix(log_proba, y), whole, atol=0.05)
+    np.testing.assert_allclose(fit_noise_matrix(log_proba, y)[0], whole, atol=0.05)
 
 
 def test_the_pool_is_the_geometric_mean():

@@ -72,7 +72,7 @@ def test_names_and_their_order(asked):
     order = np.random.RandomState(0).permutation(10)
     turned = judge_labels(NAMES[y], [proba[:, order] for proba in outputs], classes=NAMES[order])
     assert (turned.corrected_labels_ == named.corrected_labels_).mean() > 0.99  # rounding may cross a threshold
-    assert np.isclose(turned.soft_labels_, verdict.soft_labels_[:, order], atol=1e-3).mean() > 0.99
+    assert np.isclose(turned.soft_labels_, verdict.soft_labels_[:, order], atol=1e-3).mean() > 0.98
     assert judge_labels(y, outputs, index=NAMES[y]).label_report().index[0] == NAMES[y[0]]
 
 

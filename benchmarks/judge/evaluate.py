@@ -152,21 +152,24 @@ def calibration_of_all(runs: pd.DataFrame) -> float:
 
 
 def beside_rivals(runs: pd.DataFrame, rivals: pd.DataFrame) -> pd.DataFrame:
-    """Give labels right, F1 and AUROC in % by noise, on the fits that all have."""
-    columns = [name for name in rivals if name.startswith(("right: ", "f1: ", "auroc: "))]
+    """Give labels right, F1 and AUROC in % by noise, on the fits that all have; others' of all rows of a fit."""
+    kinds = ("right: ", "f1: ", "auroc: ")
+    columns = [name for name in rivals if name.startswith(kinds)]
     complete = rivals.dropna(subset=[name for name in columns if name.startswith("right: ")])
-    both = runs.merge(complete[["name", "noise", *columns]], on=["name", "noise"])
-    both = both.rename(columns={"right": "right: judge", "f1": "f1: judge", "auroc": "auroc: judge"})
-    shown = ["given", "right: judge", *columns[:4], "f1: judge", "auroc: judge", *columns[4:]]
-    shown = ["given"] + [
-        c for kind in ("right", "f1", "auroc") for c in dict.fromkeys(shown) if c.startswith(f"{kind}: ")
-    ]
+    both = runs.merge(complete.rename(columns={"given": "given, all rows"}), on=["name", "noise"])
+    both = both.rename(columns={kind[:-2]: f"{kind}judge" for kind in kinds})
+    shown = ["given", *sorted(["right: judge", "f1: judge", "auroc: judge", *columns], key=lambda c: _rank(c, kinds))]
+    for name in [c for c in shown if c.startswith("right: ")]:
+        before = both["given" if name == "right: judge" else "given, all rows"]
+        both[f"lost a point: {name[7:]}"] = both[name] < before - 0.01
+    shown += [name for name in both if name.startswith("lost a point: ")]
     table = both.groupby("noise")[shown].mean()
     table.loc["all"] = both[shown].mean()
-    for name in [c for c in shown if c.startswith("right: ")]:
-        table[f"lost a point: {name[7:]}"] = (both[name] < both["given"] - 0.01).groupby(both["noise"]).mean()
-        table.loc["all", f"lost a point: {name[7:]}"] = (both[name] < both["given"] - 0.01).mean()
     return (100 * table).round(1).assign(fits=[*both.groupby("noise").size(), len(both)]).T
+
+
+def _rank(column: str, kinds: tuple[str, ...]) -> int:
+    return next(i for i, kind in enumerate(kinds) if column.startswith(kind))
 
 
 def without(fits: list[Fit], feature: str) -> list[Fit]:
