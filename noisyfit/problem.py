@@ -115,12 +115,16 @@ def _deals(
     weight: NDArray[Any] | None,
     n_deals: int = 1,
 ) -> list[NDArray[np.int64]]:
-    """Deal out the rows to folds so many times, equal rows together; nothing where not two folds have any weight."""
+    """Deal out the rows to folds so many times, equal rows together, such that two folds have some weight.
+
+    Nothing where the first deal is not such.
+    """
     if units is None:
         units = _equal_rows(rows, strata, n_folds)
     random_state = np.random.RandomState(seed)
     deals = [assign_folds(strata, units, n_folds, random_state) for _ in range(n_deals)]
-    return [folds for folds in deals if len(np.unique(folds if weight is None else folds[weight > 0])) > 1]
+    usable = [len(np.unique(folds if weight is None else folds[weight > 0])) > 1 for folds in deals]
+    return [folds for folds, fits in zip(deals, usable, strict=True) if fits] if usable[0] else []
 
 
 def _equal_rows(rows: Rows, strata: NDArray[np.int64], n_folds: int) -> NDArray[Any]:

@@ -26,9 +26,12 @@ from .storage import row_slices
 
 __all__ = ["SecondWitness", "check_witness", "choose_witness"]
 
-# times that rows are dealt out anew to folds, and trees for each fold: more folds, with fewer trees each, cost the same
-# and let a row's word depend less on which rows happened to be left out with it
-_DEALS, _TREES, _ROWS_A_LEAF = 10, 20, 2
+# rows are dealt out to folds several times: more folds, with fewer trees each, cost the same and let what is said of a
+# row depend less on which rows happened to be left out with it
+_TREES, _ROWS_A_LEAF, _DEALS = 200, 2, 10
+_MOST_DEALT = (
+    200_000  # rows, of all deals together: very many rows depend less on it, and may have to be read from a disk
+)
 _MOST_ROWS = 20_000  # that a fold's trees learn from, so that they take a third of the fit's time at most
 _ROWS_AT_A_TIME = 4096  # to predict
 
@@ -57,8 +60,10 @@ def choose_witness(witness: Any, X: Any) -> tuple[Any, int]:
                 "`witness` must be 'auto' or None for a Dataset, whose rows only the networks read. Pass an array."
             )
         return clone(witness), 1
-    is_table = (isinstance(X, np.ndarray) or sparse.issparse(X)) and X.ndim == 2
-    return ExtraTreesClassifier(_TREES, min_samples_leaf=_ROWS_A_LEAF) if is_table else None, _DEALS
+    if not (isinstance(X, np.ndarray) or sparse.issparse(X)) or X.ndim != 2:
+        return None, 1
+    n_deals = min(max(_MOST_DEALT // X.shape[0], 1), _DEALS)
+    return ExtraTreesClassifier(_TREES // n_deals, min_samples_leaf=_ROWS_A_LEAF), n_deals
 
 
 @dataclass(frozen=True)

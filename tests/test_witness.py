@@ -133,6 +133,13 @@ def test_trees_for_tables_alone(X, kind):
     assert choose_witness(None, X)[0] is None
 
 
+@pytest.mark.parametrize(("n_rows", "n_deals"), [(90, 10), (60_000, 3), (500_000, 1)])
+def test_very_many_rows_are_dealt_out_less_often(n_rows, n_deals):
+    trees, dealt = choose_witness("auto", np.broadcast_to(np.zeros(2, np.float32), (n_rows, 2)))
+    assert dealt == n_deals
+    assert 190 < trees.n_estimators * n_deals <= 200
+
+
 def test_a_witness_of_ones_own_is_cloned_and_seeded(blobs):
     X, y, _ = blobs
     own = ExtraTreesClassifier(10)
