@@ -100,7 +100,8 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
     witness : "auto", None or classifier, default="auto"
         Labels. A model of another kind than networks, which is asked about each row, too, after it has learned those
         that the row's network has; any classifier of scikit-learn's kind with ``predict_proba``, which is cloned.
-        "auto" takes extra trees for tables, embeddings and sparse rows in memory, and none for images and Datasets.
+        "auto" takes extra trees for tables, embeddings and sparse rows in memory, which are asked several times, with
+        the rows dealt out anew to folds, and none for images and Datasets.
         Without `cross_fit`, or with `gamma` 0, there is none. Predictions are those of the networks alone.
     margin : float, default=0.0
         Labels. Gain beyond none that must be expected of a change, soft[new] - soft[given], in [0, 1]; elsewhere the
