@@ -97,4 +97,4 @@ def test_cleanlab_takes_the_report():
     kept = ~report["is_label_issue"]
     alone = LogisticRegression(max_iter=1000).fit(X[kept], y_noisy[kept])
     np.testing.assert_array_equal(learner.predict(X), alone.predict(X))
-    assert learner.get_label_issues()["is_label_issue"].sum() == (~kept).sum() > 10
+    assert learner.get_label_issues()["is_label_issue"].sum() == (~kept).sum() > 5
