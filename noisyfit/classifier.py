@@ -521,7 +521,7 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         Returns
         -------
         corrected_labels : ndarray of shape (n_samples,)
-            Labels from `classes_`: changed where as much is expected of it as of those that were changed in the fit.
+            Labels from `classes_`: changed by the rule of `corrected_labels_`, but none where the fit has changed none.
         soft_labels : ndarray of shape (n_samples, n_classes), float32
             Probability of each class to be the true one, judged by the networks alone; the networks' own where there
             was nothing to judge by. Rows sum to 1.

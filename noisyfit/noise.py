@@ -224,7 +224,7 @@ def corrupt_labels(y: ArrayLike, transition_matrix: ArrayLike, random_state: Any
     )
     if matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"`transition_matrix` must be square, got shape {matrix.shape}.")
-    y = np.asarray(y)
+    y = _as_labels(y)
     classes, codes = _classes_and_codes(y, len(matrix))
     draws = as_random_state(random_state).random_sample(len(y))
     drawn = np.empty_like(codes)
@@ -277,9 +277,7 @@ def weak_annotator_labels(X: Any, y: ArrayLike, rate: float, random_state: Any =
     30
     """
     check_share("rate", rate)
-    y = np.asarray(y)
-    if y.ndim != 1:
-        raise ValueError(f"`y` must have shape (n_samples,), got {y.shape}.")
+    y = _as_labels(y)
     features = _as_table(X)
     check_consistent_length(features, y)
     classes, codes = np.unique(y, return_inverse=True)
@@ -324,9 +322,14 @@ def _weak_probabilities(
     return proba / proba.sum(axis=1, keepdims=True)
 
 
-def _classes_and_codes(y: NDArray[Any], n_classes: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+def _as_labels(y: ArrayLike) -> NDArray[Any]:
+    y = np.asarray(y)
     if y.ndim != 1:
         raise ValueError(f"`y` must have shape (n_samples,), got {y.shape}.")
+    return y
+
+
+def _classes_and_codes(y: NDArray[Any], n_classes: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
     classes, codes = np.unique(y, return_inverse=True)
     if len(classes) == n_classes:
         return classes, codes

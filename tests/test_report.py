@@ -90,11 +90,11 @@ def test_cleanlab_takes_the_report():
     cleanlab = pytest.importorskip("cleanlab.classification")
     X, y = load_iris(return_X_y=True)
     y_noisy = corrupt_labels(y, symmetric_noise(3, 0.2), random_state=0)
-    clf = JointOptimizationClassifier(max_epochs=30, random_state=0).fit(X, y_noisy)
+    clf = JointOptimizationClassifier(random_state=0).fit(X, y_noisy)
     report = clf.label_report(encoded=True)
     learner = cleanlab.CleanLearning(LogisticRegression(max_iter=1000))
     learner.fit(X, y_noisy, label_issues=report)
     kept = ~report["is_label_issue"]
     alone = LogisticRegression(max_iter=1000).fit(X[kept], y_noisy[kept])
     np.testing.assert_array_equal(learner.predict(X), alone.predict(X))
-    assert learner.get_label_issues()["is_label_issue"].sum() == (~kept).sum() > 5
+    assert learner.get_label_issues()["is_label_issue"].sum() == (~kept).sum() > 10

@@ -65,6 +65,8 @@ def test_the_same_verdict_for_what_cleanlab_takes(asked):
 
 def test_names_and_their_order(asked):
     y, _, outputs = asked
+    rng = np.random.RandomState(1)  # trees give ties, which the order of the classes breaks
+    outputs = [0.999 * proba + 0.001 * rng.dirichlet(np.ones(10), len(y)) for proba in outputs]
     verdict = judge_labels(y, outputs)
     named = judge_labels(pd.Series(NAMES[y], index=np.arange(len(y)) + 5), outputs)
     np.testing.assert_array_equal(named.corrected_labels_, NAMES[verdict.corrected_labels_])
@@ -72,7 +74,7 @@ def test_names_and_their_order(asked):
     order = np.random.RandomState(0).permutation(10)
     turned = judge_labels(NAMES[y], [proba[:, order] for proba in outputs], classes=NAMES[order])
     assert (turned.corrected_labels_ == named.corrected_labels_).mean() > 0.99  # rounding may cross a threshold
-    assert np.isclose(turned.soft_labels_, verdict.soft_labels_[:, order], atol=1e-3).mean() > 0.98
+    assert np.isclose(turned.soft_labels_, verdict.soft_labels_[:, order], atol=1e-3).mean() > 0.99
     assert judge_labels(y, outputs, index=NAMES[y]).label_report().index[0] == NAMES[y[0]]
 
 

@@ -30,7 +30,7 @@ from noisyfit.judge import FIT_FEATURES, ROW_FEATURES, Odds, Prior, Setting, lea
 
 import corpus
 from corpus import Fit
-from learn import FOLDS, GROUPS, folds_of, learn_known, left_out
+from learn import FOLDS, GROUPS, folds_of, learn_known, left_out, shift_and_slope
 from results import RESULTS, write_json
 
 RIVALS = Path(__file__).parent / "rivals.csv"
@@ -118,6 +118,23 @@ def frontier(fits: list[Fit], kind: str, cautions: list[float]) -> pd.DataFrame:
     return pd.DataFrame(found).T
 
 
+def limits(fits: list[Fit], kind: str) -> dict[str, float]:
+    """Give labels right, in %, by the odds alone, and with what only the true labels of a set tell of them."""
+    odds, found = left_out(fits), []
+    for fit, (eta, nu) in zip(fits, odds, strict=True):
+        if fit.witnesses != kind:
+            continue
+        named = np.ones(len(eta)) if fit.n_classes == 2 else expit(nu)
+        gain = (fit.wrong & fit.named).astype(float) - ~fit.wrong
+        shift, slope = shift_and_slope(eta, fit.wrong)
+        plain, best = (expit(log_odds) * (1 + named) - 1 for log_odds in (eta, shift + np.exp(slope) * eta))
+        by_order = np.cumsum(gain[np.argsort(-plain, kind="stable")]).max()
+        gains = (0, gain[plain > 0].sum(), gain[best > 0].sum(), max(by_order, 0))
+        found.append([(~fit.wrong).mean() + total / len(eta) for total in gains])
+    names = ("given", "odds alone", "with the set's own shift and slope", "best cut of their order")
+    return dict(zip(names, (100 * np.mean(found, axis=0)).round(2).tolist(), strict=True))
+
+
 def summarise(runs: pd.DataFrame) -> dict[str, float]:
     """Give the figures of the table, shares in %."""
     gain, noisy, clean = runs["right"] - runs["given"], runs[runs["true"] > 0], runs[runs["noise"] == "none"]
@@ -186,6 +203,7 @@ def main() -> None:
     parser.add_argument("--fits", type=Path, help="folder of fit_corpus: work out the rivals' figures from it first")
     parser.add_argument("--kinds", nargs="+", default=["networks and trees"], choices=corpus.WITNESSES)
     parser.add_argument("--caution", type=float, nargs="+", help="shares of known sets without a gain to compare")
+    parser.add_argument("--limits", action="store_true", help="only say what true labels of a set would add")
     parser.add_argument("--ablate", action="store_true", help="leave one feature out at a time")
     args = parser.parse_args()
     if args.fits is not None:
@@ -196,6 +214,10 @@ def main() -> None:
         for kind in args.kinds:
             fits = [fit for fit in everything if fit.witnesses in group_of(kind)]
             print(f"{kind}\n{frontier(fits, kind, args.caution).to_string()}")
+        return
+    if args.limits:
+        for kind in args.kinds:
+            print(kind, limits([fit for fit in everything if fit.witnesses in group_of(kind)], kind))
         return
     result: dict[str, Any] = {}
     for kind in args.kinds:

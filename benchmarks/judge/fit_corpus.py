@@ -8,7 +8,6 @@ One file a fit; goes on where it was interrupted. `--part i/n` does every n-th, 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 import warnings
@@ -143,5 +142,4 @@ def as_logs(proba: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     main()
