@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -33,15 +32,16 @@ from .paper import paper_params
 from .problem import Problem, check_problem, encode_given
 from .progress import EpochLog
 from .ranks import Ranks, find_ranks
-from .report import build_label_report, build_summary, shrunk_classes
+from .report import shrunk_classes
 from .training import isolated_rng
+from .verdict import JudgedLabels
 
 __all__ = ["JointOptimizationClassifier"]
 
 _CALLER_OF_FIT = 4  # as a stacklevel: past _warn_of_trouble, fit and scikit-learn's decorator
 
 
-class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator):
+class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupportMixin, BaseEstimator):
     r"""Classifier for wrongly labelled data that gives the labels back corrected.
 
     Joint optimisation [1]_ of network weights and labels: in turn, the network learns the current labels for an
@@ -302,7 +302,9 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         self.verbose = verbose
 
     @with_callbacks
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> JointOptimizationClassifier:
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None, checked: Any = None
+    ) -> JointOptimizationClassifier:
         """Optimise network and labels in turn (Algorithm 1 of the paper), then retrain if asked to.
 
         Either all of it succeeds or the estimator is left as it was: an error or Ctrl-C leaves no half-fitted one.
@@ -322,7 +324,12 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
             counts of 1: keep their mean near 1.
         groups : array-like of shape (n_samples,) or None, default=None
             Rows of one group (of one person, document or source, say) stay together in cross-fitting and where rows
-            are held out for ``begin="auto"``. None: equal rows stay together, but for those of a Dataset.
+            are held out for ``begin="auto"``, and rows to check are spread over groups. None: equal rows stay
+            together, but for those of a Dataset.
+        checked : array-like of shape (n_samples,), mapping, Series, path, DataFrame, list of dict or None, default=None
+            True labels of rows that people have looked at. They are learned as they are, never averaged away, and the
+            labels are judged by them. One entry a row, None where nobody looked: this is what cross-validation can cut,
+            with metadata routing. Or as in `settle`; rows that X and y have not in their index are left out then.
 
         Returns
         -------
@@ -332,8 +339,8 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         Raises
         ------
         ValueError
-            If a parameter, X, y, `sample_weight` or `groups` breaks its rule, if only one class has weight, or if the
-            loss is no longer finite (`noisyfit.exceptions.TrainingDivergedError`).
+            If a parameter, X, y, `sample_weight`, `groups` or `checked` breaks its rule, if only one class has weight,
+            or if the loss is no longer finite (`noisyfit.exceptions.TrainingDivergedError`).
         TypeError
             If a parameter is of the wrong type, or X a Dataset that gives more than inputs.
 
@@ -350,14 +357,15 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
             check_parameters(self.get_params(deep=False))
             ranks = find_ranks(resolve_device(self.device))
             seed = ranks.agree_on(as_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-            problem = check_problem(self, X, y, sample_weight, groups, seed)
+            problem = check_problem(self, X, y, sample_weight, groups, checked, seed)
             checkpoint = self._open_checkpoint(problem, seed, groups, ranks)
             drawn, seed = seed, checkpoint.begin(seed)
             if seed != drawn:  # a fit with a fresh seed goes on with the one that was drawn before
-                problem = check_problem(self, X, y, sample_weight, groups, seed)
+                problem = check_problem(self, X, y, sample_weight, groups, checked, seed)
             n_epochs = self.max_epochs + self.retrain_epochs
             context = self._init_callback_context(max_subtasks=n_epochs)
-            told = {"estimator": self, "X": X, "y": y, "metadata": {"sample_weight": sample_weight, "groups": groups}}
+            metadata = {"sample_weight": sample_weight, "groups": groups, "checked": checked}
+            told = {"estimator": self, "X": X, "y": y, "metadata": metadata}
             context.call_on_fit_task_begin(**told)
             finished = checkpoint.result()
             if finished is None:
@@ -444,69 +452,6 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
         proba = self.predict_proba(X)  # first, for its check that the estimator is fitted
         labels: NDArray[Any] = self.classes_[proba.argmax(axis=1)]
         return labels
-
-    def label_report(self, *, encoded: bool = False) -> pd.DataFrame:
-        """Say what was found about each training sample.
-
-        Parameters
-        ----------
-        encoded : bool, default=False
-            Whether labels are class numbers, positions in `classes_`, instead of the labels of y; cleanlab wants
-            them so.
-
-        Returns
-        -------
-        DataFrame of n_samples rows
-            In the order of X, with the index of y, or else of X, where they had one. Columns: ``given_label``;
-            ``predicted_label``, the most probable class of the soft label; ``is_label_issue``, whether the
-            corrected label differs from the given one; ``label_quality``, the soft label at the given class, low
-            is suspicious; ``corrected_label``; ``confidence``, the soft label at the corrected class. The first
-            four are cleanlab's names and meaning.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before `fit`.
-
-        Examples
-        --------
-        >>> from sklearn.datasets import load_iris
-        >>> from noisyfit import JointOptimizationClassifier
-        >>> X, y = load_iris(return_X_y=True)
-        >>> clf = JointOptimizationClassifier(max_epochs=5, random_state=0).fit(X, y)
-        >>> suspects = clf.label_report().sort_values("label_quality").head(10)
-        >>> len(suspects)
-        10
-        """
-        check_is_fitted(self)
-        return build_label_report(self._training_labels_, self.soft_labels_, self.classes_, encoded)
-
-    def summary(self) -> str:
-        """Say in a few lines what was found, for people.
-
-        Returns
-        -------
-        str
-            Samples, estimated noise rate, labels corrected and what that is expected to be worth, with 95 % intervals;
-            why none was corrected, what the data leave open, classes that shrink by a third; the most frequent pairs of
-            given and corrected label.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before `fit`.
-
-        Examples
-        --------
-        >>> from sklearn.datasets import load_iris
-        >>> from noisyfit import JointOptimizationClassifier
-        >>> X, y = load_iris(return_X_y=True)
-        >>> clf = JointOptimizationClassifier(max_epochs=5, random_state=0).fit(X, y)
-        >>> print(clf.summary().splitlines()[0])
-        150 samples in 3 classes, 5 epochs
-        """
-        check_is_fitted(self)
-        return build_summary(self)
 
     def correct(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """Correct the labels of rows that were not in the fit.
@@ -698,9 +643,10 @@ class JointOptimizationClassifier(ClassifierMixin, CallbackSupportMixin, BaseEst
 
 
 def _warn_of_trouble(clf: JointOptimizationClassifier) -> None:
-    first = clf.corrected_labels_[0]
+    first, labels = clf.corrected_labels_[0], clf._training_labels_
     if clf.correction_refused_:
-        text = f"All given labels are kept: {clf.correction_refused_}. The network has learned what it took for right."
+        kept = "All given labels are kept" if (labels.corrected == labels.given).all() else "No other label is changed"
+        text = f"{kept}: {clf.correction_refused_}. The network has learned what it took for right."
         warnings.warn(text, CorrectionRefusedWarning, stacklevel=_CALLER_OF_FIT)
     elif (clf.corrected_labels_ == first).all():
         remedy = "Lower `lr`, raise `alpha`, or, with a network of your own, scale X first."

@@ -17,9 +17,12 @@ from .storage import row_blocks
 __all__ = [
     "Bearings",
     "ExpectedGain",
+    "Grounds",
     "Judgement",
     "bearings_from",
     "choose_rows",
+    "expected_gain",
+    "grounds_from",
     "interval_of",
     "judge",
     "judge_new_rows",
@@ -50,6 +53,16 @@ class Bearings(NamedTuple):
     changes: bool  # whether labels were changed in the fit
 
 
+class Grounds(NamedTuple):
+    """What a judgement was made from: enough to judge again when people have looked at some rows."""
+
+    odds: Odds
+    odds_alone: NDArray[np.float32]  # (n_samples,): log odds that labels are wrong, by the networks alone
+    opinion: Opinion
+    fixed: NDArray[np.bool_] | None  # (n_samples,): rows that no witness can judge
+    knows: bool  # whether the witnesses know enough for any change
+
+
 class Judgement(NamedTuple):
     """What is said of all labels, as class numbers."""
 
@@ -58,7 +71,9 @@ class Judgement(NamedTuple):
     noise_rate_interval: tuple[float, float]  # 95 %
     expected_gain: ExpectedGain
     refused: str | None  # why no label is changed
+    transition_matrix: NDArray[np.float64]
     bearings: Bearings
+    grounds: Grounds
 
 
 def judge(
@@ -90,27 +105,26 @@ def judge(
     belief = form_belief(witnesses, given, sample_weight)
     setting = describe_fit(witnesses, given, belief, sample_weight)
     odds, opinion = _hear(witnesses, given, belief, setting)
-    choice = (
-        choose_rows(given, odds, opinion, margin, fixed)
-        if least_agreement(setting.features) >= _LEAST_AGREEMENT
-        else Choice(np.arange(0), np.zeros(len(opinion.pairs)))
-    )
+    knows = least_agreement(setting.features) >= _LEAST_AGREEMENT
+    rows = choose_rows(given, odds, opinion, margin, fixed) if knows else np.arange(0)
     corrected = given.copy()
-    corrected[choice.rows] = odds.proposed[choice.rows]
-    interval = outwards(interval_of(opinion.total_shares(odds.wrong) / len(given)))
+    corrected[rows] = odds.proposed[rows]
+    interval = outwards(interval_of(opinion.total_shares(odds.wrong) / len(given), opinion))
     if len(witnesses) > 1:  # new rows have one
         alone = form_belief(witnesses[:1], given, transition_matrix=belief.transition_matrix)
         setting_alone = describe_fit(witnesses[:1], given, alone, sample_weight)
-        _, opinion_alone = _hear(witnesses[:1], given, alone, setting_alone)
+        odds_alone, opinion_alone = _hear(witnesses[:1], given, alone, setting_alone)
     else:
-        setting_alone, opinion_alone = setting, opinion
+        setting_alone, odds_alone, opinion_alone = setting, odds, opinion
     return Judgement(
         _soft_labels(belief, given, odds, opinion.mean_share(odds.wrong)),
         corrected,
         interval,
-        ExpectedGain(float(choice.gains.mean()), *interval_of(choice.gains)),
-        None if len(choice.rows) else _reason(belief, given, setting, interval),
-        Bearings(belief.transition_matrix, setting_alone, opinion_alone, len(choice.rows) > 0),
+        expected_gain(odds, rows, opinion),
+        None if len(rows) else _reason(belief, given, setting, interval),
+        belief.transition_matrix,
+        Bearings(belief.transition_matrix, setting_alone, opinion_alone, len(rows) > 0),
+        Grounds(odds, odds_alone.wrong, opinion, fixed, bool(knows)),
     )
 
 
@@ -129,19 +143,46 @@ def judgement_from(kept: Any) -> Judgement | None:
     """Give back a judgement that a file has kept as a tuple of tuples."""
     if kept is None:
         return None
-    soft_labels, corrected, interval, gain, refused, bearings = kept
-    return Judgement(soft_labels, corrected, tuple(interval), ExpectedGain(*gain), refused, bearings_from(bearings))
+    soft_labels, corrected, interval, gain, refused, matrix, bearings, grounds = kept
+    return Judgement(
+        soft_labels,
+        corrected,
+        tuple(interval),
+        ExpectedGain(*gain),
+        refused,
+        matrix,
+        bearings_from(bearings),
+        grounds_from(grounds, *soft_labels.shape),
+    )
+
+
+def grounds_from(kept: Any, n_rows: int, n_classes: int) -> Grounds:
+    """Give back grounds; raise a TypeError where their parts do not fit each other."""
+    (proposed, wrong, named), odds_alone, opinion, fixed, knows = kept
+    for array, kind in ((proposed, "i"), (wrong, "f"), (named, "f"), (odds_alone, "f"), (fixed, "b")):
+        if array is not None and (array.shape != (n_rows,) or array.dtype.kind != kind):
+            raise TypeError(f"grounds of {array.dtype} and shape {array.shape} for {n_rows} rows")
+    if proposed.min() < 0 or proposed.max() >= n_classes:
+        raise TypeError("proposed labels that are no class numbers")
+    return Grounds(Odds(proposed, wrong, named), odds_alone, _opinion_from(opinion), fixed, bool(knows))
+
+
+def _opinion_from(kept: Any) -> Opinion:
+    pairs, weights = kept
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or weights.shape != pairs.shape[:1]:
+        raise TypeError(f"an opinion of shapes {pairs.shape} and {weights.shape}")
+    return Opinion(pairs.astype(np.float64), weights.astype(np.float64))
 
 
 def bearings_from(kept: Any) -> Bearings:
     """Give back bearings; raise a TypeError where their parts do not fit each other."""
-    matrix, (features, log_shares, usual), (pairs,), changes = kept
+    matrix, (features, log_shares, usual), opinion, changes = kept
     n_classes = len(matrix)
-    shapes = (matrix.shape, features.shape, log_shares.shape, usual.shape, pairs.shape[1:])
-    if shapes != ((n_classes, n_classes), (len(FIT_FEATURES),), (n_classes,), (n_classes,), (2,)):
+    shapes = (matrix.shape, features.shape, log_shares.shape, usual.shape)
+    if shapes != ((n_classes, n_classes), (len(FIT_FEATURES),), (n_classes,), (n_classes,)):
         raise TypeError(f"bearings of shapes {shapes}")
     setting = Setting(features.astype(np.float64), log_shares.astype(np.float32), usual.astype(np.float32))
-    return Bearings(matrix.astype(np.float64), setting, Opinion(pairs.astype(np.float64)), bool(changes))
+    return Bearings(matrix.astype(np.float64), setting, _opinion_from(opinion), bool(changes))
 
 
 def _hear(witnesses: Sequence[Floats], given: Codes, belief: Belief, setting: Setting) -> tuple[Odds, Opinion]:
@@ -165,24 +206,23 @@ def _soft_labels(belief: Belief, given: Codes, odds: Odds, wrong: NDArray[np.flo
     return soft_labels
 
 
-class Choice(NamedTuple):
-    """Rows to change, and what is expected of it."""
-
-    rows: NDArray[np.int64]
-    gains: NDArray[np.float64]  # share of labels right after less before, by each pair of the opinion
-
-
 def choose_rows(
     given: Codes, odds: Odds, opinion: Opinion, margin: float = 0.0, fixed: NDArray[np.bool_] | None = None
-) -> Choice:
+) -> NDArray[np.int64]:
     """Choose the rows of which nearly all known sets expect a gain, the largest first where a class would lose many."""
     named, wrong, gain = expit(odds.named), opinion.mean_share(odds.wrong), _sure_gain(odds, opinion)
     candidates = np.flatnonzero((gain > margin) if fixed is None else (gain > margin) & ~fixed)
     order = candidates[np.argsort(-gain[candidates], kind="stable")]
     most = _most_to_lose(given, odds.proposed, wrong, wrong * named)
-    rows = order[_rank_in_class(given[order]) < most[given[order]]]
-    gains = opinion.total_shares(odds.wrong[rows], 1 + named[rows]) - len(rows)
-    return Choice(rows, gains / len(given))
+    chosen: NDArray[np.int64] = order[_rank_in_class(given[order]) < most[given[order]]]
+    return chosen
+
+
+def expected_gain(odds: Odds, rows: NDArray[np.int64], opinion: Opinion, known: int = 0) -> ExpectedGain:
+    """Say what changing some rows is worth, where so many labels are right beside them that were not."""
+    gains = opinion.total_shares(odds.wrong[rows], 1 + expit(odds.named[rows])) - len(rows) + known
+    gains /= len(odds.wrong)
+    return ExpectedGain(float(opinion.weights @ gains), *interval_of(gains, opinion))
 
 
 def _sure_gain(odds: Odds, opinion: Opinion) -> NDArray[np.float32]:
@@ -216,10 +256,10 @@ def _rank_in_class(classes: Codes) -> NDArray[np.int64]:
     return ranks
 
 
-def interval_of(draws: NDArray[np.float64]) -> tuple[float, float]:
-    """Give the interval that 95 % of equally likely values lie in."""
-    low, high = np.quantile(draws, _INTERVAL)
-    return float(low), float(high)
+def interval_of(values: NDArray[np.float64], opinion: Opinion) -> tuple[float, float]:
+    """Give the interval that lies between the 2.5 and the 97.5 % quantile of what the pairs of an opinion say."""
+    low, high = (float(opinion.quantiles(values[:, np.newaxis], share)[0]) for share in _INTERVAL)
+    return low, high
 
 
 def outwards(interval: tuple[float, float]) -> tuple[float, float]:

@@ -51,6 +51,8 @@ def fingerprint(params: Mapping[str, Any], seed: int | None, problem: Problem, g
     digest.update(json.dumps([str(problem.classes.dtype), problem.classes.tolist()], default=repr).encode())
     if problem.sample_weight is not None:
         digest.update(_digest_of(problem.sample_weight.cpu().numpy()).encode())
+    if len(problem.checks.rows):
+        digest.update(_digest_of(np.stack(problem.checks)).encode())
     if groups is not None:
         digest.update(_digest_of(pd.factorize(np.asarray(groups).ravel(), use_na_sentinel=False)[0]).encode())
     return digest.hexdigest()

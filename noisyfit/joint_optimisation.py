@@ -16,7 +16,7 @@ from ._parameters import resolve_batch_size
 from .augmentation import as_augmentation
 from .begin import BeginRule
 from .checkpoint import NoCheckpoint
-from .decision import judge
+from .decision import Judgement, judge
 from .devices import use_bfloat16
 from .ensembles import combine_networks
 from .labels import LabelStore, bytes_of_outputs, keep_within_margin, label_rule
@@ -27,6 +27,7 @@ from .progress import EpochLog
 from .ranks import Ranks
 from .report import TrainingLabels
 from .resume import Blocks, SavedTraining, restore_labels
+from .settling import NOTHING_JUDGED, Inquiry, published
 from .storage import choose_place
 from .training import JointNet, Stage, Trainer, build_net, keep_for_prediction
 
@@ -80,16 +81,18 @@ class JointOptimization:
         window = min(params.window, params.max_epochs)
         n_bytes = bytes_of_outputs(len(problem.codes), n_classes, window)
         place = choose_place(params.label_store, n_bytes, problem.device)
-        given = torch.from_numpy(problem.codes).to(problem.device if place == "device" else "cpu")
+        home = problem.device if place == "device" else torch.device("cpu")
+        known = problem.checks.answered().rows
         labels = LabelStore(
-            given,
+            torch.from_numpy(problem.learned).to(home),
             n_classes,
             window,
             label_rule(params.label_update, params.n_relabel),
             soft=params.label_update == "soft",
             in_file=place == "file",
+            fixed=torch.from_numpy(known).to(home) if len(known) else None,
         )
-        noise = NoiseMatrix(given, n_classes, problem.sample_weight)
+        noise = NoiseMatrix(torch.from_numpy(problem.codes).to(home), n_classes, problem.sample_weight)
         return Blocks(self._build_net(params.lr, problem.n_networks), labels, noise)
 
     def _optimise_and_judge(self) -> None:
@@ -159,12 +162,19 @@ class JointOptimization:
         labels.forget_outputs()
         weight = None if problem.sample_weight is None else problem.sample_weight.cpu().numpy()
         found = labels.share_corrected()
-        judgement = judge(witnesses, problem.codes, weight, problem.beyond_judgement(), self.params.margin)
-        labels.revise(torch.from_numpy(judgement.soft_labels).to(labels.device))
-        if judgement.refused:
+        self._blocks.judgement = judge(witnesses, problem.codes, weight, problem.beyond_judgement(), self.params.margin)
+        settled, _ = self._inquire(self._blocks.judgement).settled()
+        labels.revise(torch.from_numpy(settled.soft_labels).to(labels.device))
+        if settled.refused:
             labels.train_on_given()
-        self._blocks.judgement = judgement
-        self.log.note_judgement(found, float((judgement.corrected != problem.codes).mean()))
+        self.log.note_judgement(found, float((settled.corrected != problem.codes).mean()))
+
+    def _inquire(self, judgement: Judgement) -> Inquiry:
+        """Add what people knew of rows before the fit."""
+        problem = self.problem
+        return Inquiry(
+            problem.codes, judgement, self.params.margin, problem.groups, problem.checks, at_fit=problem.checks
+        )
 
     def _retrain(self) -> None:
         """Step 2: a network initialised anew learns the final labels, by L_c alone and at a decaying rate."""
@@ -243,33 +253,41 @@ class JointOptimization:
 
     def _fitted_attributes(self, copy: bool = False) -> dict[str, Any]:
         """Give what a fit publishes, as of now; `copy` while the labels will still change."""
-        problem, labels, judgement = self.problem, self._blocks.labels, self._blocks.judgement
-        soft_labels = labels.soft_labels.cpu().numpy()
-        soft_labels = soft_labels.copy() if copy else soft_labels
-        if judgement is None:
-            codes = keep_within_margin(soft_labels, labels.codes.cpu().numpy(), problem.codes, self.params.margin)
-            matrix = self._blocks.noise.matrix.numpy()
-        else:
-            codes, matrix = judgement.corrected, judgement.bearings.transition_matrix
+        problem, labels = self.problem, self._blocks.labels
         history = self.log.history
         changes = [(rows.cpu().numpy(), new.cpu().numpy()) for rows, new in labels.changes]
+        concluded, corrected = self._conclusion(copy)
         return {
             "classes_": problem.classes,
             "class_prior_": problem.class_prior.cpu().numpy().astype(np.float64),
-            "corrected_labels_": problem.classes[codes],
-            "correction_refused_": None if judgement is None else judgement.refused,
-            "expected_gain_": None if judgement is None else judgement.expected_gain,
             "history_": history,
             "n_iter_": int((history["step"] == 1).sum()),
             "net_": self._blocks.net,
-            "noise_rate_": float(1 - soft_labels[np.arange(len(codes)), problem.codes].mean(dtype=np.float64)),
-            "noise_rate_interval_": None if judgement is None else judgement.noise_rate_interval,
-            "soft_labels_": soft_labels,
-            "transition_matrix_": matrix,
-            "_bearings_": None if judgement is None else judgement.bearings,
+            **concluded,
             "_input_kind_": problem.input_kind,
-            "_training_labels_": TrainingLabels(problem.codes, codes, problem.row_index, changes),
+            "_training_labels_": TrainingLabels(problem.codes, corrected, problem.row_index, changes),
         }
+
+    def _conclusion(self, copy: bool) -> tuple[dict[str, Any], NDArray[np.int64]]:
+        """Give what is said of the labels, judged where there was something to judge by, and the corrected ones."""
+        problem, labels, judgement = self.problem, self._blocks.labels, self._blocks.judgement
+        if judgement is not None:
+            inquiry = self._inquire(judgement)
+            settled, promise = inquiry.settled()
+            of_inquiry = {"_inquiry_": inquiry, "_promise_": promise, "_bearings_": settled.bearings}
+            return published(settled, problem.codes, problem.classes) | of_inquiry, settled.corrected
+        soft_labels = labels.soft_labels.cpu().numpy()
+        soft_labels = soft_labels.copy() if copy else soft_labels
+        known = problem.checks.answered()
+        codes = keep_within_margin(soft_labels, labels.codes.cpu().numpy(), problem.codes, self.params.margin)
+        codes[known.rows] = known.labels
+        unjudged = {
+            "corrected_labels_": problem.classes[codes],
+            "noise_rate_": float(1 - soft_labels[np.arange(len(codes)), problem.codes].mean(dtype=np.float64)),
+            "soft_labels_": soft_labels,
+            "transition_matrix_": self._blocks.noise.matrix.numpy(),
+        }
+        return NOTHING_JUDGED | unjudged, codes
 
 
 def _epochs_left(saved: SavedTraining, n_epochs: int) -> Iterator[int]:

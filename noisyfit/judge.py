@@ -32,6 +32,7 @@ __all__ = [
     "describe_rows",
     "judge_rows",
     "least_agreement",
+    "opinion_of",
     "prior_for",
 ]
 
@@ -215,32 +216,56 @@ class Trees(NamedTuple):
 
 
 class Opinion(NamedTuple):
-    r"""Equally likely pairs of a shift a and a slope b, (n_pairs, 2): the true log odds are :math:`a + e^b \eta_i`.
+    r"""Pairs of a shift a and a slope b, each as likely as its weight: the true log odds are :math:`a + e^b \eta_i`.
 
     Data sets differ by more than their figures tell. The pairs are those of the known sets that resemble this one most.
     """
 
-    pairs: NDArray[np.float64]
+    pairs: NDArray[np.float64]  # (n_pairs, 2)
+    weights: NDArray[np.float64]  # (n_pairs,), sum to 1
 
     def shares(self, log_odds: Floats) -> NDArray[np.float64]:
         """Give the probabilities by each pair, (n_pairs, n_samples)."""
-        a, b = self.pairs.T[:, :, np.newaxis]
-        shares: NDArray[np.float64] = special.expit(a + np.exp(b) * log_odds)
-        return shares
+        return special.expit(self._shifted(log_odds))
 
     def mean_share(self, log_odds: Floats) -> NDArray[np.float32]:
         """Give the mean of the probabilities over the pairs, (n_samples,)."""
-        return _along_grid(log_odds, self.shares(_GRID).mean(axis=0))
+        return _along_grid(log_odds, self.weights @ self.shares(_GRID))
 
     def cautious_share(self, log_odds: Floats, caution: float) -> NDArray[np.float32]:
         """Give the probabilities that all but a share of the pairs exceed, (n_samples,)."""
-        return _along_grid(log_odds, np.quantile(self.shares(_GRID), caution, axis=0))
+        return _along_grid(log_odds, self.quantiles(self.shares(_GRID), caution))
 
     def total_shares(self, log_odds: Floats, weight: Floats | None = None) -> NDArray[np.float64]:
         """Give the sum of the probabilities over the rows, weighed, by each pair, (n_pairs,)."""
         cell = np.rint((np.asarray(log_odds) - _GRID[0]) / (_GRID[1] - _GRID[0])).clip(0, len(_GRID) - 1)
         totals: NDArray[np.float64] = self.shares(_GRID) @ np.bincount(cell.astype(np.int64), weight, len(_GRID))
         return totals
+
+    def quantiles(self, values: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+        """Give a quantile over the pairs of what each of them says, (n_pairs, n_values); NumPy's for equal weights."""
+        order = np.argsort(values, axis=0)
+        weights, usual = self.weights[order], 1 / len(self.pairs)
+        passed = (np.cumsum(weights, axis=0) - weights / 2 - usual / 2) / max(1 - usual, usual)
+        ordered = np.take_along_axis(values, order, axis=0)
+        return np.array([np.interp(share, at, of) for at, of in zip(passed.T, ordered.T, strict=True)])
+
+    def after_checks(self, log_odds: Floats, wrong: NDArray[np.bool_]) -> Opinion:
+        """Weigh the pairs by how likely each holds what a person found at some rows, (n_checked,) each."""
+        at_checks = self._shifted(log_odds)
+        surprise = np.logaddexp(0, np.where(wrong, -at_checks, at_checks)).sum(axis=1)
+        weights = self.weights * np.exp(surprise.min() - surprise)
+        return self._replace(weights=weights / weights.sum())
+
+    def _shifted(self, log_odds: Floats) -> NDArray[np.float64]:
+        a, b = self.pairs.T[:, :, np.newaxis]
+        shifted: NDArray[np.float64] = a + np.exp(b) * log_odds
+        return shifted
+
+
+def opinion_of(pairs: NDArray[np.float64]) -> Opinion:
+    """Take all pairs for equally likely."""
+    return Opinion(pairs, np.full(len(pairs), 1 / len(pairs)))
 
 
 def _along_grid(log_odds: Floats, values: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -260,7 +285,7 @@ class Prior(NamedTuple):
         """Give the shifts and slopes of the known sets that resemble a set most."""
         spread = self.known.std(axis=0) + 1e-9  # one witness is always of one mind
         distance = (((self.known - marks_of(log_odds, setting)) / spread) ** 2).sum(axis=1)
-        return Opinion(self.pairs[np.argsort(distance, kind="stable")[:_ALIKE]])
+        return opinion_of(self.pairs[np.argsort(distance, kind="stable")[:_ALIKE]])
 
 
 def marks_of(log_odds: Floats, setting: Setting) -> NDArray[np.float64]:

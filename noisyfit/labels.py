@@ -78,6 +78,8 @@ class LabelStore:
         Whether the network trains on the averaged outputs (eq. 7) or on one-hot labels of the class numbers.
     in_file : bool, default=False
         Whether the memory of outputs is a temporary file; otherwise it is on the device of `given`.
+    fixed : Tensor of shape (n_fixed,), int64, or None, default=None
+        Rows whose labels never change, whatever the outputs say.
 
     Attributes
     ----------
@@ -108,8 +110,10 @@ class LabelStore:
         rule: LabelRule = most_probable,
         soft: bool = True,
         in_file: bool = False,
+        fixed: Tensor | None = None,
     ):
         self.given = given
+        self._fixed = fixed
         self.codes = self._codes_before = given.clone()
         self.changes: list[tuple[Tensor, Tensor]] = []
         self.n_classes = n_classes
@@ -173,6 +177,8 @@ class LabelStore:
 
     def step(self, proba: Tensor) -> None:
         """Y-step: replace the labels by distributions over the classes, or by what the label rule makes of them."""
+        if self._fixed is not None:
+            proba[self._fixed] = self._one_hot(self.given[self._fixed])
         self._averages = proba
         new = self._rule(proba, self.codes)
         changed = (new != self.codes).nonzero().squeeze(1)

@@ -20,11 +20,12 @@ from torch import Tensor, nn
 from . import networks
 from ._files import check_may_write
 from .data import InputKind
-from .decision import ExpectedGain, bearings_from
+from .decision import ExpectedGain, judgement_from
 from .devices import resolve_device, use_bfloat16
 from .ensembles import NetworkList, StackedNetworks
 from .networks import bare_network_factory
 from .report import TrainingLabels
+from .settling import NOTHING_JUDGED, describe_inquiry, inquiry_from, published
 from .state_files import can_pack, read_state, write_state
 from .training import JointNet, build_net, isolated_rng, keep_for_prediction
 
@@ -64,22 +65,26 @@ def load_model(kind: type, path: Any, module: Any, overrides: dict[str, Any]) ->
 
 def describe_fit(clf: Any) -> dict[str, Any]:
     """Give all that `fit` has set, as a state."""
-    labels = clf._training_labels_
+    labels, inquiry = clf._training_labels_, clf._inquiry_
+    judged = None if inquiry is None else inquiry.judgement  # what was settled follows from it and the checks
+    ended = vars(clf) if judged is None else vars(clf) | published(judged, labels.given, clf.classes_)
     return {
         "network": _describe_network(clf.net_),
         "input": tuple(clf._input_kind_),
-        "arrays": {name: np.asarray(getattr(clf, name)) for name in _ARRAYS},
+        "arrays": {name: np.asarray(ended[name]) for name in _ARRAYS},
         "classes": clf.classes_,
         "given": labels.given,
-        "corrected": labels.corrected,
+        "corrected": labels.corrected if judged is None else judged.corrected,
         "changes": labels.changes,
         "index": _describe_index(labels.index),
         "history": {name: column.to_numpy() for name, column in clf.history_.items()},
-        "refused": clf.correction_refused_,
-        "expected_gain": clf.expected_gain_,
-        "noise_rate": clf.noise_rate_,
-        "noise_rate_interval": clf.noise_rate_interval_,
-        "bearings": clf._bearings_,
+        "refused": ended["correction_refused_"],
+        "expected_gain": ended["expected_gain_"],
+        "noise_rate": ended["noise_rate_"],
+        "noise_rate_interval": ended["noise_rate_interval_"],
+        "bearings": None if judged is None else judged.bearings,
+        "grounds": None if judged is None else judged.grounds,
+        "inquiry": None if inquiry is None else describe_inquiry(inquiry),
         "n_iter": clf.n_iter_,
         "n_features_in": clf.n_features_in_,
         "feature_names_in": getattr(clf, "feature_names_in_", None),
@@ -92,8 +97,9 @@ def restore_fit(clf: Any, fit: dict[str, Any]) -> None:
     _check_sizes(fit)
     kind = InputKind(*fit["input"])
     # files of 0.1.0 hold labels that were not judged
-    gain, interval, bearings = map(fit.get, ("expected_gain", "noise_rate_interval", "bearings"))
+    gain, interval, inquiry = map(fit.get, ("expected_gain", "noise_rate_interval", "inquiry"))
     attributes = {
+        **NOTHING_JUDGED,
         **{name: fit["arrays"][name] for name in _ARRAYS},
         "classes_": classes,
         "corrected_labels_": classes[corrected],
@@ -105,12 +111,17 @@ def restore_fit(clf: Any, fit: dict[str, Any]) -> None:
         "net_": _restore_net(clf, fit["network"], kind, len(classes)),
         "noise_rate_": fit["noise_rate"],
         "noise_rate_interval_": interval,
-        "_bearings_": None if bearings is None else bearings_from(bearings),
         "_input_kind_": kind,
         "_training_labels_": TrainingLabels(given, corrected, _index_from(fit["index"]), fit["changes"]),
     }
     names = fit["feature_names_in"]
     clf.__dict__.update(attributes if names is None else {**attributes, "feature_names_in_": names})
+    if inquiry is not None:
+        judged = fit["arrays"]["soft_labels_"], corrected, interval, gain, fit["refused"]
+        parts = (*judged, fit["arrays"]["transition_matrix_"], fit["bearings"], fit["grounds"])
+        judgement = judgement_from(parts)
+        assert judgement is not None
+        clf._take(inquiry_from(given, judgement, inquiry))
 
 
 def _check_sizes(fit: dict[str, Any]) -> None:

@@ -13,12 +13,14 @@ from sklearn.utils.validation import _check_sample_weight, check_consistent_leng
 from torch import Tensor
 
 from ._parameters import loader_params, resolve_class_prior
+from .checks import read_checks_of_fit
 from .data import InputKind, Rows, as_rows, check_inputs, items_to_numpy, labels_to_numpy
 from .devices import resolve_device
 from .folds import assign_folds
+from .settling import NO_CHECKS, Checks
 from .witness import SecondWitness, choose_witness
 
-__all__ = ["Problem", "check_problem", "encode_given"]
+__all__ = ["Problem", "check_groups", "check_problem", "encode_given"]
 
 _LARGEST_WEIGHT = 1e30  # the sum of all weights: float32 holds it times a loss
 _HELD_OUT = 10  # one in so many rows, where one network looks for the epoch to begin at
@@ -34,10 +36,17 @@ class Problem(NamedTuple):
     sample_weight: Tensor | None
     folds: Tensor | None  # the network that leaves out each row; None for one network
     held_out: Tensor | None  # bool: rows that the network does not see before `begin`; None for none
+    checks: Checks  # rows whose true labels are known
+    groups: NDArray[np.int64] | None
     row_index: pd.Index | None
     input_kind: InputKind
     device: torch.device
     witness: SecondWitness | None  # None where there is none, or no network leaves rows out
+
+    @property
+    def learned(self) -> NDArray[np.int64]:
+        """Class numbers to learn: those given, but of checked rows the true ones."""
+        return _with_true(self.codes, self.checks)
 
     @property
     def n_networks(self) -> int:
@@ -49,12 +58,12 @@ class Problem(NamedTuple):
         assert self.folds is not None
         folds, weight = self.folds.cpu().numpy(), None if self.sample_weight is None else self.sample_weight.cpu()
         counts = np.zeros((self.n_networks, len(self.classes)))
-        np.add.at(counts, (folds, self.codes), 1.0 if weight is None else weight.numpy() > 0)
+        np.add.at(counts, (folds, self.learned), 1.0 if weight is None else weight.numpy() > 0)
         elsewhere: NDArray[np.bool_] = (counts.sum(axis=0) - counts)[folds, self.codes] == 0
         return elsewhere
 
 
-def check_problem(estimator: Any, X: Any, y: Any, sample_weight: Any, groups: Any, seed: int) -> Problem:
+def check_problem(estimator: Any, X: Any, y: Any, sample_weight: Any, groups: Any, checked: Any, seed: int) -> Problem:
     """Check the data of a fit, and encode the labels; sets scikit-learn's attributes of X on the estimator."""
     device = resolve_device(estimator.device)
     if isinstance(y, str):  # the name by which scikit-learn's checks leave out y is one, too
@@ -62,22 +71,26 @@ def check_problem(estimator: Any, X: Any, y: Any, sample_weight: Any, groups: An
     X_checked, y_checked = check_inputs(estimator, X, y)
     classes, codes = _encode(y_checked)
     weight = None if sample_weight is None else _check_weight(sample_weight, X_checked)
-    _check_enough_classes(classes, codes, weight)
+    index = _index_of(y, X)
+    checks = NO_CHECKS if checked is None else read_checks_of_fit(checked, codes, classes, index)
+    learned = _with_true(codes, checks)
+    _check_enough_classes(classes, learned, weight)
     prior = resolve_class_prior(estimator.class_prior, codes, len(classes), weight)
     loader = loader_params(estimator.net_params, "iterator_train")
     if estimator.checkpoint is not None:  # workers that outlive an epoch have random states that cannot be resumed
         loader.setdefault("persistent_workers", False)
     rows = as_rows(X_checked, device, loader, seed)
-    units = None if groups is None else _check_groups(groups, codes)
+    by_group = None if groups is None else check_groups(groups, codes)
     cross_fits = estimator.cross_fit >= 2
     # rows without weight are dealt out last, so that each network has its share of the others
-    strata = codes if weight is None else np.where(weight > 0, codes, len(classes))
+    strata = learned if weight is None else np.where(weight > 0, learned, len(classes))
     model, n_deals = choose_witness(estimator.witness, X_checked)
     asks = cross_fits and estimator.gamma != 0 and model is not None
-    deals = _deals(rows, strata, units, estimator.cross_fit, seed, weight, n_deals if asks else 1) if cross_fits else []
+    n_deals = n_deals if asks else 1
+    deals = _deals(rows, strata, by_group, estimator.cross_fit, seed, weight, n_deals) if cross_fits else []
     held_out = None
     if estimator.begin == "auto" and not deals:
-        apart = _deals(rows, strata, units, _HELD_OUT, seed, weight)
+        apart = _deals(rows, strata, by_group, _HELD_OUT, seed, weight)
         held_out = torch.from_numpy(apart[0] == 0) if apart else None
     return Problem(
         rows=rows,
@@ -87,11 +100,20 @@ def check_problem(estimator: Any, X: Any, y: Any, sample_weight: Any, groups: An
         sample_weight=None if weight is None else torch.from_numpy(weight).to(device),
         folds=torch.from_numpy(deals[0]).to(device) if deals else None,
         held_out=held_out,
-        row_index=_index_of(y, X),
+        checks=checks,
+        groups=by_group,
+        row_index=index,
         input_kind=InputKind.of(rows, X_checked),
         device=device,
-        witness=SecondWitness(model, X_checked, codes, len(classes), deals, weight, seed) if asks and deals else None,
+        witness=SecondWitness(model, X_checked, learned, len(classes), deals, weight, seed) if asks and deals else None,
     )
+
+
+def _with_true(codes: NDArray[np.int64], checks: Checks) -> NDArray[np.int64]:
+    rows, labels = checks.answered()
+    learned = codes.copy() if len(rows) else codes
+    learned[rows] = labels
+    return learned
 
 
 def encode_given(y: Any, classes: NDArray[Any]) -> NDArray[np.int64]:
@@ -161,7 +183,8 @@ def _check_weight(sample_weight: Any, X: Any) -> NDArray[np.float32]:
     return np.require(checked, requirements="W")  # torch warns of what cannot be written to, as pandas' columns
 
 
-def _check_groups(groups: Any, codes: NDArray[np.int64]) -> NDArray[np.int64]:
+def check_groups(groups: Any, codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number the groups, (n_samples,)."""
     try:
         groups = column_or_1d(items_to_numpy(groups, "groups"))
         numbers, distinct = pd.factorize(groups, use_na_sentinel=False)  # of any kinds, also mixed

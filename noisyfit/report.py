@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,12 +62,7 @@ def build_summary(clf: Any) -> str:
     lines.append(f"labels corrected: {len(issues):,} ({len(issues) / len(report):.1%}){worth}")
     if clf.correction_refused_:
         lines.append(f"correction refused: {clf.correction_refused_}")
-    if clf.noise_rate_interval_ is not None and np.diff(clf.noise_rate_interval_)[0] > _OPEN:
-        low, high = clf.noise_rate_interval_
-        lines.append(
-            f"between {low:.0%} and {high:.0%} of the labels are wrong; the data alone cannot tell: look at 50 of "
-            'label_report().sort_values("label_quality")'
-        )
+    lines += _told_checks(clf)
     lines += [
         f"class {name} shrinks from {before:,} to {after:,} labels" for name, before, after in shrunk_classes(clf)
     ]
@@ -79,6 +75,29 @@ def build_summary(clf: Any) -> str:
         if len(rest):
             lines.append(f"  and {rest.sum():,} in {len(rest):,} other pairs of classes")
     return "\n".join(lines)
+
+
+def _told_checks(clf: Any) -> list[str]:
+    """Say what checks prove, or how they would help."""
+    inquiry, promise = clf._inquiry_, clf._promise_
+    if promise is not None:
+        low, high = promise.wrong
+        of_changes = f"of the {promise.changes:,} changes at least {promise.changes_right:,} are right"
+        return [
+            f"{promise.n_answers:,} rows checked in order, so each of this is 95 % certain:",
+            f"  {low:.0%} to {high:.0%} of the labels were wrong",
+            f"  at least {math.floor(1000 * promise.right_after) / 10:.1f} % are right after the correction",
+            *([f"  {of_changes}"] if promise.changes else []),
+        ]
+    if inquiry is not None and len(inquiry.checks.rows):
+        return [f"{len(inquiry.checks.rows):,} rows checked: 20 in the order of rows_to_check() prove something"]
+    if clf.noise_rate_interval_ is not None and np.diff(clf.noise_rate_interval_)[0] > _OPEN:
+        low, high = clf.noise_rate_interval_
+        return [
+            f"between {low:.0%} and {high:.0%} of the labels are wrong; the data alone cannot tell: look at "
+            "rows_to_check(50), and settle(...) what you find"
+        ]
+    return []
 
 
 def _told_rate(clf: Any) -> str:

@@ -2,24 +2,235 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted
 
-from ._validation import check_share
+from ._validation import as_random_state, check_number, check_share
 from .belief import Codes
+from .checks import read_checks
 from .data import labels_to_numpy
-from .decision import ExpectedGain, Judgement, judge
+from .decision import judge
+from .problem import check_groups
 from .report import TrainingLabels, build_label_report, build_summary
+from .settling import NO_CHECKS, ContradictionError, Inquiry, Promise, published
 
-__all__ = ["Verdict", "judge_labels"]
+__all__ = ["JudgedLabels", "Verdict", "judge_labels"]
 
+_MOST_CERTAIN = 0.999
+_LIKELY, _OPEN = 0.5, 0.1  # of P(wrong), where words change
 _LARGEST_MISS = 0.02  # of 1 by the sum of a row's probabilities
 
 
-class Verdict:
+class JudgedLabels:
+    """What fitted classifiers and verdicts have in common: labels that were judged, and people's checks of them.
+
+    Fitted attributes are those of `Verdict`. `_inquiry_` is None where there was nothing to judge by.
+    """
+
+    classes_: NDArray[Any]
+    soft_labels_: NDArray[np.float32]
+    _inquiry_: Inquiry | None
+    _training_labels_: TrainingLabels
+    _promise_: Promise | None
+
+    def label_report(self, *, encoded: bool = False) -> pd.DataFrame:
+        """Say what was found about each given label.
+
+        Parameters
+        ----------
+        encoded : bool, default=False
+            Whether labels are class numbers, positions in `classes_`, instead of the labels of y; cleanlab wants
+            them so.
+
+        Returns
+        -------
+        DataFrame of n_samples rows
+            In the order of y, with its index, or else that of X, where they had one. Columns: ``given_label``;
+            ``predicted_label``, the most probable class of the soft label; ``is_label_issue``, whether the
+            corrected label differs from the given one; ``label_quality``, the soft label at the given class, low
+            is suspicious; ``corrected_label``; ``confidence``, the soft label at the corrected class. The first
+            four are cleanlab's names and meaning.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before ``fit``.
+
+        Examples
+        --------
+        >>> from noisyfit import judge_labels
+        >>> verdict = judge_labels(["cat", "dog", "dog"], [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]])
+        >>> verdict.label_report()["given_label"].tolist()
+        ['cat', 'dog', 'dog']
+        """
+        self._check_judged()
+        return build_label_report(self._training_labels_, self.soft_labels_, self.classes_, encoded)
+
+    def summary(self) -> str:
+        """Say in a few lines what was found, for people.
+
+        Returns
+        -------
+        str
+            Samples, estimated noise rate, labels corrected and what that is expected to be worth, with 95 % intervals;
+            why none was corrected, what the data leave open, classes that shrink by a third; the most frequent pairs of
+            given and corrected label. From 20 checked rows on also what these prove.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before ``fit``.
+
+        Examples
+        --------
+        >>> from noisyfit import judge_labels
+        >>> verdict = judge_labels(["cat", "dog", "dog"], [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]])
+        >>> print(verdict.summary().splitlines()[0])
+        3 samples in 2 classes
+        """
+        self._check_judged()
+        return build_summary(self)
+
+    def rows_to_check(self, n: int = 50, random_state: Any = None) -> pd.DataFrame:
+        """Give the rows that a person should look at, in the order in which to look.
+
+        Most are rows where a look tells most; some seem right, because errors hide there as well. They are a
+        probability sample, and so are the first m of them for every m: stop when you like, but leave none out. Rows
+        that were settled are not asked about again.
+
+        Parameters
+        ----------
+        n : int, default=50
+            Number of rows, at least 1; fewer where fewer are left.
+        random_state : int, RandomState instance or None, default=None
+            Another sample for another int; None is the sample of 0, and the same at every call.
+
+        Returns
+        -------
+        DataFrame of n rows
+            Indexed like `label_report`. Columns: ``given_label``; ``proposed_label``, the class that is right if the
+            given one is wrong; ``reason``, why the row is asked about.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before ``fit``.
+        TypeError, ValueError
+            If `n` is no int of at least 1, or there was nothing to judge by.
+
+        See Also
+        --------
+        settle : Where the answers go.
+
+        Examples
+        --------
+        >>> from noisyfit import judge_labels
+        >>> verdict = judge_labels(["cat", "dog", "dog"], [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]])
+        >>> verdict.rows_to_check(2).columns.tolist()
+        ['given_label', 'proposed_label', 'reason']
+        """
+        inquiry = self._asked()
+        check_number("n", n, low=1, integer=True)
+        seed = 0 if random_state is None else _seed_from(random_state)
+        self._inquiry_ = inquiry.with_seed(seed)
+        rows = inquiry.rows_to_check(n, seed)
+        report = {
+            "given_label": self.classes_[inquiry.given[rows]],
+            "proposed_label": self.classes_[inquiry.judgement.grounds.odds.proposed[rows]],
+            "reason": [_why(share) for share in inquiry.wrong[rows]],
+        }
+        index = self._training_labels_.index
+        return pd.DataFrame(report, index=pd.Index(rows) if index is None else index[rows])
+
+    def settle(self, checked: Any, *, guarantee: float | None = None) -> Self:
+        """Take in what people have found, and judge all labels again. Nothing is trained.
+
+        Updates `corrected_labels_`, `soft_labels_`, `noise_rate_`, `noise_rate_interval_`, `expected_gain_`,
+        `correction_refused_`, `transition_matrix_`, and what ``correct`` does with new rows. Checked rows have their
+        checked label. From 20 rows of `rows_to_check` on, intervals come from the sample, and `summary` says what is
+        proven. Further calls go on from here.
+
+        Parameters
+        ----------
+        checked : mapping, Series, path, DataFrame or list of dict
+            From the index of a row, as in `rows_to_check`, to its true label; None or "cannot tell" where nobody can
+            tell. Or the decisions of a review page: the file, its table or its list. An empty one forgets all checks
+            that were settled: back to where the fit ended.
+        guarantee : float or None, default=None
+            Certainty in (0.5, 1) with which changes of other rows must be no loss; where the checks do not prove that,
+            no other label is changed. None: labels are changed by expected gain.
+
+        Returns
+        -------
+        object
+            Itself.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before ``fit``.
+        TypeError, ValueError
+            If a row is unknown, a label not among `classes_`, a check contradicts an earlier one, or there was nothing
+            to judge by. Nothing is changed then.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_digits
+        >>> from sklearn.ensemble import ExtraTreesClassifier
+        >>> from sklearn.model_selection import cross_val_predict
+        >>> from noisyfit import judge_labels
+        >>> from noisyfit.noise import corrupt_labels, symmetric_noise
+        >>> X, y = load_digits(return_X_y=True)
+        >>> y_noisy = corrupt_labels(y, symmetric_noise(10, 0.2), random_state=0)
+        >>> proba = cross_val_predict(ExtraTreesClassifier(random_state=0), X, y_noisy, method="predict_proba")
+        >>> verdict = judge_labels(y_noisy, proba)
+        >>> rows = verdict.rows_to_check(50).index
+        >>> verdict = verdict.settle({row: y[row] for row in rows})  # a person looks at 50 rows
+        >>> low, high = verdict.noise_rate_interval_
+        >>> bool(low < 0.2 < high)
+        True
+        """
+        inquiry = self._asked()
+        if guarantee is not None:
+            check_number("guarantee", guarantee, low=0.5, high=_MOST_CERTAIN, hint="0.95 is usual.")
+        index = self._training_labels_.index
+        new = read_checks(checked, inquiry.given, self.classes_, index)
+        try:
+            inquiry = inquiry.after(new, guarantee)
+        except ContradictionError as error:
+            key = error.row if index is None else index[error.row]
+            raise ValueError(
+                f"`checked` contradicts an earlier check of row {key!r}. settle({{}}) forgets what was settled so far."
+            ) from None
+        self._take(inquiry)
+        return self
+
+    def _check_judged(self) -> None:
+        if not hasattr(self, "_training_labels_"):
+            check_is_fitted(self)
+
+    def _asked(self) -> Inquiry:
+        self._check_judged()
+        if self._inquiry_ is None:
+            raise ValueError(
+                "There was nothing to judge labels by. Fit with `cross_fit` of 2 or more, and `gamma` above 0."
+            )
+        return self._inquiry_
+
+    def _take(self, inquiry: Inquiry) -> None:
+        """Publish what an inquiry says."""
+        judgement, promise = inquiry.settled()
+        self.__dict__.update(published(judgement, inquiry.given, self.classes_))
+        self._inquiry_, self._promise_, self._bearings_ = inquiry, promise, judgement.bearings
+        self._training_labels_ = replace(self._training_labels_, corrected=judgement.corrected)
+
+
+class Verdict(JudgedLabels):
     """What `judge_labels` says about each label.
 
     Attributes
@@ -37,44 +248,15 @@ class Verdict:
     expected_gain_ : ExpectedGain
         Share of labels right after the correction less before: ``mean``, ``low`` and ``high``, a 95 % interval.
     correction_refused_ : str or None
-        Why no label was changed, a sentence; None where some were, or none is contradicted.
+        Why no label was changed, but for checked ones, a sentence; None where some were, or none is contradicted.
     transition_matrix_ : ndarray of shape (n_classes, n_classes), float64
-        Estimate of P(given = j if true = i) that was used; rows sum to 1.
+        Estimate of P(given = j if true = i); rows sum to 1.
     """
 
-    def __init__(self, judgement: Judgement, given: Codes, classes: NDArray[Any], index: pd.Index | None):
-        self.corrected_labels_ = classes[judgement.corrected]
-        self.soft_labels_ = judgement.soft_labels
+    def __init__(self, inquiry: Inquiry, classes: NDArray[Any], index: pd.Index | None):
         self.classes_ = classes
-        self.noise_rate_ = float(1 - judgement.soft_labels[np.arange(len(given)), given].mean(dtype=np.float64))
-        self.noise_rate_interval_ = judgement.noise_rate_interval
-        self.expected_gain_: ExpectedGain = judgement.expected_gain
-        self.correction_refused_ = judgement.refused
-        self.transition_matrix_ = judgement.bearings.transition_matrix
-        self._training_labels_ = TrainingLabels(given, judgement.corrected, index)
-
-    def label_report(self, *, encoded: bool = False) -> pd.DataFrame:
-        """Say what was found about each label; see `JointOptimizationClassifier.label_report`.
-
-        Parameters
-        ----------
-        encoded : bool, default=False
-            Whether labels are class numbers, positions in `classes_`.
-
-        Returns
-        -------
-        DataFrame of n_samples rows
-        """
-        return build_label_report(self._training_labels_, self.soft_labels_, self.classes_, encoded)
-
-    def summary(self) -> str:
-        """Say in a few lines what was found, for people.
-
-        Returns
-        -------
-        str
-        """
-        return build_summary(self)
+        self._training_labels_ = TrainingLabels(inquiry.given, inquiry.judgement.corrected, index)
+        self._take(inquiry)
 
 
 def judge_labels(
@@ -84,6 +266,8 @@ def judge_labels(
     classes: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
     margin: float = 0.0,
+    checked: Any = None,
+    groups: ArrayLike | None = None,
     index: Any = None,
 ) -> Verdict:
     """Judge labels by what any model says of them: corrected labels, and how many are wrong.
@@ -105,6 +289,10 @@ def judge_labels(
         Weights of the rows, at least 0.
     margin : float, default=0.0
         A label changes only where soft[new] - soft[given] exceeds it, in [0, 1].
+    checked : mapping, Series, path, DataFrame, list of dict or None, default=None
+        What people have found already, as `Verdict.settle` takes it.
+    groups : array-like of shape (n_samples,) or None, default=None
+        Groups (of one person, document or source, say), over which rows to check are spread.
     index : Index, array-like of shape (n_samples,) or None, default=None
         Names of the rows in the report; None takes those of y, or numbers.
 
@@ -146,7 +334,26 @@ def judge_labels(
     names = pd.Index(names) if names is not None and not callable(names) else None
     if names is not None and len(names) != len(given):
         raise ValueError(f"`index` must name each of the {len(given)} rows, got {len(names)} names.")
-    return Verdict(judge(witnesses, given, weight, margin=margin), given, columns, names)
+    units = None if groups is None else check_groups(groups, given)
+    known = NO_CHECKS if checked is None else read_checks(checked, given, columns, names)
+    judgement = judge(witnesses, given, weight, margin=margin)
+    return Verdict(Inquiry(given, judgement, margin, units, known, at_fit=known), columns, names)
+
+
+def _seed_from(random_state: Any) -> int:
+    if isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool):
+        as_random_state(random_state)  # raises for an int that cannot be a seed
+        return int(random_state)
+    return int(as_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
+def _why(wrong: float) -> str:
+    """Say why a row is asked about."""
+    if wrong >= _LIKELY:
+        return f"probably wrong ({wrong:.0%})"
+    if wrong >= _OPEN:
+        return f"may be wrong ({wrong:.0%})"
+    return f"seems right ({1 - wrong:.0%}): errors hide there, too"
 
 
 def _check_probabilities(probabilities: Any) -> list[NDArray[np.float32]]:

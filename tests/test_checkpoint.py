@@ -321,9 +321,10 @@ class Scale:
         return x * self.factor
 
 
-def name_of(blobs, X=None, y=None, weight=None, groups=None, seed=0, **params):
+def name_of(blobs, X=None, y=None, weight=None, groups=None, checked=None, seed=0, **params):
     clf = JointOptimizationClassifier(**params)
-    problem = check_problem(clf, blobs[0] if X is None else X, blobs[1] if y is None else y, weight, groups, seed)
+    X, y = blobs[0] if X is None else X, blobs[1] if y is None else y
+    problem = check_problem(clf, X, y, weight, groups, checked, seed)
     return fingerprint(clf.get_params(deep=False), seed, problem, groups)
 
 
@@ -344,6 +345,10 @@ def test_fingerprints_tell_fits_apart(blobs):
         name_of(blobs, weight=np.ones(90)),
         name_of(blobs, weight=np.full(90, 2.0)),
         name_of(blobs, groups=groups),
+        name_of(blobs, checked={4: 0}),
+        name_of(blobs, checked={4: 1}),
+        name_of(blobs, checked={5: 1}),
+        name_of(blobs, checked={5: None}),
         name_of(blobs, seed=1),
         name_of(blobs, alpha=0.7),
         name_of(blobs, module=network),

@@ -6,8 +6,16 @@ import numpy as np
 import pytest
 
 import noisyfit.decision
-from noisyfit.decision import bearings_from, choose_rows, judge, judge_new_rows, judgement_from, outwards
-from noisyfit.judge import Odds, Opinion
+from noisyfit.decision import (
+    bearings_from,
+    choose_rows,
+    expected_gain,
+    judge,
+    judge_new_rows,
+    judgement_from,
+    outwards,
+)
+from noisyfit.judge import Odds, opinion_of
 from noisyfit.noise import corrupt_labels, symmetric_noise
 
 N_CLASSES = 4
@@ -84,10 +92,9 @@ def test_a_class_keeps_half_of_its_labels_where_that_many_are_expected():
     given = np.repeat([0, 1], 100)
     log_odds = np.r_[np.full(100, np.log(2.0)), np.full(100, -6.0)].astype(np.float32)
     odds = Odds(1 - given, log_odds, np.full(200, np.inf, np.float32))
-    choice = choose_rows(given, odds, Opinion(np.zeros((1, 2))))
-    assert len(choice.rows) == 67  # more than half, since only a third of the labels is expected to be right
+    assert len(choose_rows(given, odds, opinion_of(np.zeros((1, 2))))) == 67  # more than half, since only a third of the labels is expected to be right
     odds = odds._replace(wrong=np.where(given == 0, 0.1, -6.0).astype(np.float32))
-    assert len(choose_rows(given, odds, Opinion(np.zeros((1, 2)))).rows) == 53
+    assert len(choose_rows(given, odds, opinion_of(np.zeros((1, 2))))) == 53
 
 
 def test_nearly_all_known_sets_must_expect_a_gain():
@@ -98,19 +105,21 @@ def test_nearly_all_known_sets_must_expect_a_gain():
 
     def chosen(n_doubting):
         pairs = np.array([[0.0, 0.0]] * (20 - n_doubting) + [[-9.0, 0.0]] * n_doubting)
-        return choose_rows(given, odds, Opinion(pairs))
+        return choose_rows(given, odds, opinion_of(pairs))
 
-    assert [len(chosen(n).rows) for n in (0, 1, 6)] == [20, 20, 0]
-    gains = chosen(1).gains
-    assert gains[:19] == pytest.approx(0.2 * (2 / (1 + np.exp(-4.0)) - 1))
-    assert gains[19] == pytest.approx(-0.2, abs=0.01)
+    assert [len(chosen(n)) for n in (0, 1, 6)] == [20, 20, 0]
+    gain = expected_gain(odds, chosen(1), opinion_of(np.array([[0.0, 0.0]] * 19 + [[-9.0, 0.0]])))
+    by_most = 0.2 * (2 / (1 + np.exp(-4.0)) - 1)
+    assert gain.high == pytest.approx(by_most)
+    assert gain.mean == pytest.approx(0.95 * by_most - 0.05 * 0.2, abs=0.001)
+    assert gain.low == pytest.approx(-0.2 + 0.025 * 19 * (by_most + 0.2), abs=0.005)
 
 
 def test_no_row_is_changed_that_is_expected_to_lose_on_average():
     """One known set in eight is certain of a loss, the others see a gain that does not outweigh it."""
     odds = Odds(np.ones(40, np.int64), np.full(40, 0.2, np.float32), np.full(40, np.inf, np.float32))
     pairs = np.array([[0.0, 0.0]] * 35 + [[-9.0, 0.0]] * 5)
-    assert len(choose_rows(np.r_[np.zeros(39, np.int64), 1], odds, Opinion(pairs)).rows) == 0
+    assert len(choose_rows(np.r_[np.zeros(39, np.int64), 1], odds, opinion_of(pairs))) == 0
 
 
 def test_many_rows_are_chosen_block_by_block(monkeypatch):

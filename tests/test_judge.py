@@ -12,7 +12,7 @@ from noisyfit.belief import form_belief
 from noisyfit.judge import (
     FIT_FEATURES,
     ROW_FEATURES,
-    Opinion,
+    opinion_of,
     Trees,
     describe_fit,
     describe_rows,
@@ -122,7 +122,7 @@ def test_the_weights_belong_to_the_features(n_witnesses):
 
 
 def test_an_opinion_averages_what_known_sets_say():
-    opinion = Opinion(np.array([[0.0, 0.0], [-2.0, 0.5]]))
+    opinion = opinion_of(np.array([[0.0, 0.0], [-2.0, 0.5]]))
     odds = np.array([-1.0, 0.0, 3.0])
     expected = np.stack([1 / (1 + np.exp(-odds)), 1 / (1 + np.exp(2 - np.exp(0.5) * odds))])
     np.testing.assert_allclose(opinion.shares(odds), expected)
@@ -130,3 +130,24 @@ def test_an_opinion_averages_what_known_sets_say():
     np.testing.assert_allclose(opinion.total_shares(odds), expected.sum(axis=1), rtol=1e-3)
     np.testing.assert_allclose(opinion.total_shares(odds, odds**2), expected @ odds**2, rtol=1e-3)
     np.testing.assert_allclose(opinion.cautious_share(odds, 0.2), np.quantile(expected, 0.2, axis=0), atol=1e-3)
+
+
+def test_checks_make_an_opinion_of_the_sets_that_hold_them():
+    """Two known sets: by one, labels of these odds are right, by the other they are wrong."""
+    opinion = opinion_of(np.array([[-3.0, 0.0], [3.0, 0.0]]))
+    odds = np.zeros(4)
+    after = opinion.after_checks(odds, np.array([True, True, False, True]))
+    right = 1 / (1 + np.exp(-3.0))
+    likely = np.array([(1 - right) ** 3 * right, right**3 * (1 - right)])
+    np.testing.assert_allclose(after.weights, likely / likely.sum())
+    np.testing.assert_allclose(after.mean_share(odds), after.weights @ opinion.shares(odds), atol=1e-4)
+    assert (opinion.after_checks(odds[:0], np.zeros(0, bool)).weights == 0.5).all()
+
+
+def test_quantiles_follow_the_weights_and_are_numpys_where_these_are_equal():
+    values = np.random.RandomState(0).rand(50, 3)
+    opinion = opinion_of(np.zeros((50, 2)))
+    np.testing.assert_allclose(opinion.quantiles(values, 0.18), np.quantile(values, 0.18, axis=0))
+    weights = np.where(np.arange(50) == 7, 0.9, 0.1 / 49)
+    heavy = opinion._replace(weights=weights).quantiles(values, 0.5)
+    np.testing.assert_allclose(heavy, values[7], atol=0.02)

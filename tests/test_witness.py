@@ -48,13 +48,13 @@ def test_trees_are_asked_with_rows_dealt_out_several_times_equal_ones_together(b
     X, y, _ = blobs
     X = np.concatenate([X, X[:20]])  # 20 rows twice
     estimator = JointOptimizationClassifier()
-    witness = check_problem(estimator, X, np.concatenate([y, y[:20]]), None, None, seed=0).witness
+    witness = check_problem(estimator, X, np.concatenate([y, y[:20]]), None, None, None, seed=0).witness
     assert len(witness.deals) > 5
     assert len({tuple(folds) for folds in witness.deals}) == len(witness.deals)
     for folds in witness.deals:
         np.testing.assert_array_equal(folds[90:], folds[:20])
     estimator.set_params(witness=LogisticRegression())
-    assert len(check_problem(estimator, X, np.concatenate([y, y[:20]]), None, None, seed=0).witness.deals) == 1
+    assert len(check_problem(estimator, X, np.concatenate([y, y[:20]]), None, None, None, seed=0).witness.deals) == 1
 
 
 def test_rows_without_weight_are_not_learned(blobs):

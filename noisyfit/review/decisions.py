@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .decision_files import Decision, read_decisions
 from .keys import key_literal, key_text, label_text
 
-__all__ = ["apply_decisions"]
+__all__ = ["apply_decisions", "decided_rows"]
 
 Labels = TypeVar("Labels", NDArray[Any], "pd.Series[Any]", list[Any])
 
@@ -66,18 +66,23 @@ def apply_decisions(y: Labels, decisions: str | os.PathLike[str] | pd.DataFrame 
     ['dog', 'dog']
     """
     _check_labels(y)
+    return _with_labels(y, {place: label for place, (label, _) in decided_rows(y, decisions).items()})
+
+
+def decided_rows(y: Any, decisions: Any) -> dict[int, tuple[Any, bool]]:
+    """Give for the place of each decided row its label, and whether it is known rather than skipped."""
     places, vocabulary = _Places(y), _Vocabulary(y)
-    chosen: dict[int, Any] = {}
+    chosen: dict[int, tuple[Any, bool]] = {}
     for decision in read_decisions(decisions):
         place = places.find(decision)
         label = _decided_label(decision, y.iloc[place] if isinstance(y, pd.Series) else y[place], vocabulary)
-        if place in chosen and chosen[place] != label:
+        if place in chosen and chosen[place][0] != label:
             raise ValueError(
-                f"`decisions` must decide each row in one way, got the labels {chosen[place]!r} and {label!r} for row "
-                f"{decision.row} (index {decision.index!r}). Remove one of them."
+                f"`decisions` must decide each row in one way, got the labels {chosen[place][0]!r} and {label!r} for "
+                f"row {decision.row} (index {decision.index!r}). Remove one of them."
             )
-        chosen[place] = label
-    return _with_labels(y, chosen)
+        chosen[place] = (label, decision.decision != "skip")
+    return chosen
 
 
 def _check_labels(y: Any) -> None:

@@ -1,0 +1,368 @@
+r"""What people say of some rows, and what becomes of all labels by it: no training, and nothing is drawn.
+
+Checked rows tell two things. Which of the known data sets this one is like: the opinion's pairs are weighed by how
+likely each holds the answers, and every label is judged again. And, where the rows were drawn by `sampling`, how many
+labels are wrong and how many changes right, whatever the judge thinks.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.stats import norm
+
+from .belief import Codes
+from .decision import ExpectedGain, Judgement, choose_rows, expected_gain, interval_of, outwards
+from .judge import Opinion
+from .noise import CELL_COUNT, DIAGONAL_COUNT
+from .sampling import WRONG_ANSWERS, Z, count, interval_of_share, looking_order, stratify
+from .storage import row_blocks
+
+__all__ = [
+    "ENOUGH",
+    "NOTHING_JUDGED",
+    "NO_CHECKS",
+    "UNKNOWN",
+    "Checks",
+    "ContradictionError",
+    "Inquiry",
+    "Promise",
+    "describe_inquiry",
+    "inquiry_from",
+    "published",
+]
+
+ENOUGH = 20  # answers to sampled rows from which on something is promised
+UNKNOWN = -1  # in place of a class number: looked at, but nobody can tell
+_SURE = 0.95  # of a bound
+
+
+class Checks(NamedTuple):
+    """Rows that people have looked at: their numbers, each once, and the true class number or `UNKNOWN`."""
+
+    rows: Codes
+    labels: Codes
+
+    def answered(self) -> Checks:
+        """Leave out the rows that nobody can tell."""
+        known = self.labels != UNKNOWN
+        return Checks(self.rows[known], self.labels[known])
+
+
+NO_CHECKS = Checks(np.empty(0, np.int64), np.empty(0, np.int64))
+
+
+class Promise(NamedTuple):
+    """What sampled rows prove with 95 % certainty, each statement for itself."""
+
+    n_answers: int  # of sampled rows
+    wrong: tuple[float, float]  # share of given labels that are wrong
+    right_after: float  # share of labels that are right after the correction: at least
+    changes: int  # labels that are changed
+    changes_right: int  # of them, at least
+
+
+@dataclass(frozen=True)
+class Inquiry:
+    """A judgement, and all that people have said of its rows.
+
+    Parameters
+    ----------
+    given : ndarray of shape (n_samples,), int64
+        Class numbers of the given labels.
+    judgement : Judgement
+        What was said of them without anybody's help.
+    margin : float
+        Gain beyond none that a change must be expected to bring.
+    groups : ndarray of shape (n_samples,), int64, or None
+        Groups, over which rows to check are spread.
+    checks : Checks
+        Rows that were looked at, in any order.
+    seeds : tuple of int
+        Of the orders that were asked for.
+    at_fit : Checks
+        Those of the checks that were known before the fit.
+    guarantee : float or None
+        Certainty with which changes must be no loss.
+    """
+
+    given: Codes
+    judgement: Judgement
+    margin: float = 0.0
+    groups: Codes | None = None
+    checks: Checks = NO_CHECKS
+    seeds: tuple[int, ...] = (0,)
+    at_fit: Checks = NO_CHECKS
+    guarantee: float | None = None
+
+    @cached_property
+    def wrong(self) -> NDArray[np.float32]:
+        """Probabilities that labels are wrong, as the fit left them: what rows are drawn by."""
+        grounds = self.judgement.grounds
+        return grounds.opinion.mean_share(grounds.odds.wrong)
+
+    @cached_property
+    def strata(self) -> Codes:
+        """Strata of the rows."""
+        return stratify(self.wrong)
+
+    def rows_to_check(self, n: int, seed: int) -> Codes:
+        """Give the next rows to look at, in order."""
+        first = looking_order(self.wrong, self.strata, n + len(self.checks.rows), seed, self.groups)
+        return first[~self._mark(self.checks.rows)[first]][:n]
+
+    def with_seed(self, seed: int) -> Inquiry:
+        """Note that an order was asked for."""
+        return self if seed in self.seeds else self._replace(seeds=(*self.seeds, seed))
+
+    def after(self, new: Checks, guarantee: float | None) -> Inquiry:
+        """Add checks; none at all forgets those that came after the fit.
+
+        Raises
+        ------
+        ContradictionError
+            If a row has another label than before, or none any more.
+        """
+        if not len(new.rows):
+            return self._replace(checks=self.at_fit, guarantee=guarantee)
+        labels = np.full(len(self.given), UNKNOWN)
+        labels[self.checks.rows] = self.checks.labels
+        against = np.flatnonzero((labels[new.rows] != UNKNOWN) & (labels[new.rows] != new.labels))
+        if len(against):
+            raise ContradictionError(int(new.rows[against[0]]))
+        labels[new.rows] = new.labels
+        rows = np.union1d(self.checks.rows, new.rows)
+        return self._replace(checks=Checks(rows, labels[rows]), guarantee=guarantee)
+
+    def settled(self) -> tuple[Judgement, Promise | None]:
+        """Judge all labels again in view of the checks."""
+        known = self.checks.answered()
+        if not len(known.rows) and self.guarantee is None:
+            return self.judgement, None
+        grounds = self.judgement.grounds
+        opinion = grounds.opinion.after_checks(grounds.odds.wrong[known.rows], known.labels != self.given[known.rows])
+        rows = np.arange(0)
+        if grounds.knows or len(known.rows) >= ENOUGH:
+            rows = choose_rows(self.given, grounds.odds, opinion, self.margin, grounds.fixed)
+        chosen, sample, refused = self._mark(rows), self._sample(known), None
+        if self.guarantee is not None and not (sample and sample.of_changes(chosen, _quantile(self.guarantee))[0] >= 0):
+            chosen, refused = (
+                self._mark(rows[:0]),
+                (
+                    f"{len(sample.answers.rows) if sample else 0} checked rows do not prove with {self.guarantee:.0%} "
+                    "certainty that changing others is no loss"
+                ),
+            )
+        return self._conclude(known, opinion, chosen, sample, refused)
+
+    def _conclude(
+        self, known: Checks, opinion: Opinion, chosen: NDArray[np.bool_], sample: _Sample | None, refused: str | None
+    ) -> tuple[Judgement, Promise | None]:
+        grounds, n_rows = self.judgement.grounds, len(self.given)
+        odds, wrong_there = grounds.odds, known.labels != self.given[known.rows]
+        unknown = ~self._mark(known.rows)
+        changed = np.flatnonzero(chosen & unknown)
+        corrected = self.given.copy()
+        corrected[changed], corrected[known.rows] = odds.proposed[changed], known.labels
+        gain = expected_gain(odds, changed, opinion, int(wrong_there.sum()))
+        if sample is None:
+            totals = opinion.total_shares(odds.wrong[unknown]) + wrong_there.sum()
+            interval, promise = outwards(interval_of(totals / n_rows, opinion)), None
+        else:
+            low, high = sample.gain(chosen)
+            gain, promise = ExpectedGain(min(max(gain.mean, low), high), low, high), sample.promise(chosen)
+            interval = promise.wrong
+        if refused is None and not len(changed) and interval[1] > 0:
+            refused = (
+                f"{wrong_there.sum():,} of {len(known.rows):,} checked labels are wrong: no gain is expected from "
+                "changing others"
+            )
+        soft_labels = self._soft_labels(opinion.mean_share(odds.wrong), known)
+        alone = self.judgement.bearings.opinion.after_checks(grounds.odds_alone[known.rows], wrong_there)
+        bearings = self.judgement.bearings._replace(opinion=alone, changes=len(changed) > 0)
+        matrix = _matrix_of(soft_labels, self.given)
+        return Judgement(soft_labels, corrected, interval, gain, refused, matrix, bearings, grounds), promise
+
+    def _soft_labels(self, wrong: NDArray[np.float32], known: Checks) -> NDArray[np.float32]:
+        """Share each row out anew between the given class and, in the proportions of before, all others."""
+        soft_labels = self.judgement.soft_labels.copy()
+        ratio = wrong / np.maximum(self.wrong, np.finfo(np.float32).tiny)
+        for block in row_blocks(*soft_labels.shape):
+            soft = soft_labels[block]
+            soft *= ratio[block, np.newaxis]
+            soft[np.arange(len(soft)), self.given[block]] = 1 - wrong[block]
+        soft_labels[known.rows] = 0
+        soft_labels[known.rows, known.labels] = 1
+        return soft_labels
+
+    def _sample(self, known: Checks) -> _Sample | None:
+        """Tell the rows that were drawn from those that somebody chose: all up to the first that was not looked at."""
+        seen, drawn = self._mark(self.checks.rows), self._mark(self.at_fit.rows[:0])
+        for seed in self.seeds:
+            order = looking_order(self.wrong, self.strata, len(self.checks.rows), seed, self.groups)
+            drawn[order[: np.append(np.flatnonzero(~seen[order]), len(order))[0]]] = True
+        drawn[self.at_fit.rows] = False  # the order rests on a fit that knew them
+        sample = _Sample(self.given, self.judgement.grounds.odds.proposed, self.strata, known, drawn)
+        return sample if len(sample.answers.rows) >= ENOUGH else None
+
+    def _mark(self, rows: Codes) -> NDArray[np.bool_]:
+        marks = np.zeros(len(self.given), bool)
+        marks[rows] = True
+        return marks
+
+    def _replace(self, **changes: Any) -> Inquiry:
+        """Give a copy with other fields, which keeps what was worked out from the judgement."""
+        other = replace(self, **changes)
+        other.__dict__.update({name: self.__dict__[name] for name in ("wrong", "strata") if name in self.__dict__})
+        return other
+
+
+class ContradictionError(ValueError):
+    """A row that has another label than an earlier check says."""
+
+    def __init__(self, row: int):
+        super().__init__(f"row {row}")
+        self.row = row
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Answers to rows that were drawn, and to others that somebody chose: those are known and stand for no other."""
+
+    given: Codes
+    proposed: Codes
+    strata: Codes
+    known: Checks
+    drawn: NDArray[np.bool_]
+
+    @cached_property
+    def answers(self) -> Checks:
+        """Those to rows that were drawn."""
+        kept = self.drawn[self.known.rows]
+        return Checks(self.known.rows[kept], self.known.labels[kept])
+
+    @cached_property
+    def asked_about(self) -> NDArray[np.bool_]:
+        """Marks of the rows that they stand for."""
+        marks = np.ones(len(self.given), bool)
+        marks[self.known.rows] = self.drawn[self.known.rows]
+        return marks
+
+    def promise(self, chosen: NDArray[np.bool_]) -> Promise:
+        """Say what is certain."""
+        rows, labels = self.answers
+        n_rows, n_known, one_sided = len(self.given), len(self.known.rows), _quantile(_SURE)
+        n_wrong = self._n_wrong
+        low, high = self._beyond_sample(self.asked_about, labels != self.given[rows], Z, wrong_answers=WRONG_ANSWERS)
+        right = np.where(chosen[rows], self.proposed[rows], self.given[rows]) == labels
+        least_right = self._beyond_sample(self.asked_about, right, one_sided)[0] + n_known
+        changes = self.asked_about & chosen
+        right_changes = self._beyond_sample(changes, right, one_sided)[0] + max(n_wrong - self._n_mistaken, 0)
+        return Promise(
+            len(rows),
+            outwards(((low + n_wrong) / n_rows, (high + n_wrong) / n_rows)),
+            least_right / n_rows,
+            int(changes.sum() - chosen[rows].sum()) + n_wrong,
+            math.floor(right_changes + 1e-6),
+        )
+
+    def gain(self, chosen: NDArray[np.bool_]) -> tuple[float, float]:
+        """Give the interval of the share of labels that the correction makes right, less those it makes wrong."""
+        low, high = self.of_changes(chosen, Z)
+        least = max(self._n_wrong - 2 * self._n_mistaken, -self._n_wrong)  # a right label that was called wrong is lost
+        return (low + least) / len(self.given), (high + self._n_wrong) / len(self.given)
+
+    def of_changes(self, chosen: NDArray[np.bool_], z: float) -> tuple[float, float]:
+        """Give the interval of labels made right, less those made wrong, by changes of rows that nobody looked at."""
+        rows, labels = self.answers
+        value = (labels == self.proposed[rows]) * 1.0 - (labels == self.given[rows])
+        among = self.asked_about & chosen
+        low, high = self._beyond_sample(among, (value + 1) / 2, z, missed=WRONG_ANSWERS)
+        n_left = among.sum() - chosen[rows].sum()
+        return 2 * low - n_left, 2 * high - n_left
+
+    def _beyond_sample(
+        self, among: NDArray[np.bool_], found: NDArray[Any], z: float, **errors: float
+    ) -> tuple[float, float]:
+        """Give the interval of the number of rows with a property, of those that nobody has answered for."""
+        low, high = interval_of_share(count(self.strata, self.answers.rows, found, among), z, **errors)
+        n_among, of_sample = among.sum(), among[self.answers.rows]
+        n_found = found[of_sample].sum()
+        most = n_among - of_sample.sum()
+        within = [min(max(share * n_among - n_found, 0.0), most) for share in (low, high)]
+        return float(within[0]), float(within[1])
+
+    @property
+    def _n_mistaken(self) -> float:
+        return WRONG_ANSWERS * len(self.known.rows)
+
+    @property
+    def _n_wrong(self) -> int:
+        return int((self.known.labels != self.given[self.known.rows]).sum())
+
+
+def published(judgement: Judgement, given: Codes, classes: NDArray[Any]) -> dict[str, Any]:
+    """Give the fitted attributes that a judgement sets."""
+    at_given = judgement.soft_labels[np.arange(len(given)), given]
+    return {
+        "corrected_labels_": classes[judgement.corrected],
+        "correction_refused_": judgement.refused,
+        "expected_gain_": judgement.expected_gain,
+        "noise_rate_": float(1 - at_given.mean(dtype=np.float64)),
+        "noise_rate_interval_": judgement.noise_rate_interval,
+        "soft_labels_": judgement.soft_labels,
+        "transition_matrix_": judgement.transition_matrix,
+    }
+
+
+def describe_inquiry(inquiry: Inquiry) -> dict[str, Any]:
+    """Give all but labels and judgement, for a file."""
+    names = ("margin", "groups", "checks", "seeds", "at_fit", "guarantee")
+    return {name: getattr(inquiry, name) for name in names}
+
+
+def inquiry_from(given: Codes, judgement: Judgement, kept: dict[str, Any]) -> Inquiry:
+    """Give back an inquiry; raise a TypeError where its parts do not fit each other."""
+    n_rows, n_classes = judgement.soft_labels.shape
+    parts = {
+        **kept,
+        "checks": Checks(*kept["checks"]),
+        "at_fit": Checks(*kept["at_fit"]),
+        "seeds": tuple(kept["seeds"]),
+    }
+    for rows, labels in (parts["checks"], parts["at_fit"]):
+        if rows.ndim != 1 or rows.shape != labels.shape or rows.dtype.kind + labels.dtype.kind != "ii":
+            raise TypeError(f"checks of shapes {rows.shape} and {labels.shape}")
+        if len(rows) and (
+            min(rows.min(), labels.min() - UNKNOWN) < 0 or rows.max() >= n_rows or labels.max() >= n_classes
+        ):
+            raise TypeError("checks of rows or classes that are not there")
+    groups = parts["groups"]
+    if groups is not None and (groups.shape != (n_rows,) or groups.dtype.kind != "i" or groups.min() < 0):
+        raise TypeError(f"groups of {groups.dtype} and shape {groups.shape} for {n_rows} rows")
+    return Inquiry(given, judgement, **parts)
+
+
+NOTHING_JUDGED = dict.fromkeys(
+    ("correction_refused_", "expected_gain_", "noise_rate_interval_", "_bearings_", "_inquiry_", "_promise_")
+)
+
+
+def _matrix_of(soft_labels: NDArray[np.float32], given: Codes) -> NDArray[np.float64]:
+    """Count T from the labels as they are judged."""
+    n_rows, n_classes = soft_labels.shape
+    rows = sparse.csr_matrix((np.ones(n_rows, np.float32), (given, np.arange(n_rows))), (n_classes, n_rows))
+    counts = (rows @ soft_labels).T.astype(np.float64)
+    counts += CELL_COUNT + (DIAGONAL_COUNT - CELL_COUNT) * np.eye(n_classes)
+    matrix: NDArray[np.float64] = counts / counts.sum(axis=1, keepdims=True)
+    return matrix
+
+
+def _quantile(certainty: float) -> float:
+    return float(norm.ppf(certainty))
