@@ -1,6 +1,6 @@
 """noisyfit trains classifiers on wrongly labelled data and gives the labels back corrected."""
 
-from . import displays, exceptions, losses, metrics, networks, noise
+from . import displays, exceptions, label_studio, losses, metrics, networks, noise
 from .classifier import JointOptimizationClassifier
 from .corrector import LabelCorrector
 from .report import label_report
@@ -16,6 +16,7 @@ __all__ = [
     "exceptions",
     "judge_labels",
     "label_report",
+    "label_studio",
     "losses",
     "metrics",
     "networks",

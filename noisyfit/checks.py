@@ -11,12 +11,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .belief import Codes
+from .review.decision_files import CANNOT_TELL
 from .review.decisions import decided_rows
 from .settling import UNKNOWN, Checks
 
-__all__ = ["CANNOT_TELL", "read_checks", "read_checks_of_fit"]
+__all__ = ["read_checks", "read_checks_of_fit"]
 
-CANNOT_TELL = "cannot tell"
+
 _KINDS = (
     "a dict or Series from the rows' index to their true label, or the decisions of a review page (a path, DataFrame "
     "or list)"

@@ -18,22 +18,32 @@ import pandas as pd
 
 from . import __version__
 from ._files import check_may_write, write_atomically
+from .checked_files import (
+    DONE,
+    FORCE,
+    JUDGED,
+    NO_LABEL,
+    apply_to_table,
+    check_named,
+    export_for_people,
+    ids_of,
+    write_report,
+)
 from .classifier import JointOptimizationClassifier
 from .image_files import list_images, load_images
-from .review import apply_decisions, save_review
+from .review import save_review
 from .tables import Table, as_numbers, choose_features, labels_of, read_table
+from .verdict_file import KeptRows, write_verdict
 
 __all__ = ["main"]
 
-DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 3, 130  # 2 is argparse's, for a wrong command line
+FAILED, REFUSED, INTERRUPTED = 1, 3, 130  # and DONE and OVER; 2 is argparse's, for a wrong command line
 KEPT, CHANGED, PROPOSED = "kept", "changed", "proposed"
 MOST_IMAGES, MOST_ROWS = 2_000, 20_000  # on the review page
 SMALLEST, SMALLEST_TO_CROP = 8, 32  # pixels: of smaller images too much would be cut off
-NO_LABEL = ""  # what stands for a missing label on the review page, and in the decisions made there
 _EXIT_CODES = """\
 exit codes: 0 done; 1 a file or its data cannot be used; 2 wrong command line; 3 the correction was refused, and
-all given labels were kept; 130 interrupted"""
-_FORCE = "Name another file, or write over it with --force."
+all given labels were kept; 4 more labels are wrong than --fail-over allows; 130 interrupted"""
 
 
 class Cleaned(NamedTuple):
@@ -65,35 +75,91 @@ def _parser() -> argparse.ArgumentParser:
     clean = commands.add_parser(
         "clean", help="correct the labels of a table or a folder of images", **form, description=inspect.getdoc(_clean)
     )
-    clean.add_argument("input", type=Path, help="CSV or Parquet file, or folder with one folder of images per label")
-    clean.add_argument("--label", metavar="COLUMN", help="column of the labels; for tables")
+    _add_fit_options(clean)
     clean.add_argument("--out", type=Path, metavar="FILE", help="where to write; not needed with --dry-run")
-    clean.add_argument("--review", type=Path, metavar="FILE", help="HTML page on which people accept or refuse")
-    clean.add_argument("--id", metavar="COLUMN", help="column that names the rows on the page; not learned from")
-    clean.add_argument("--drop", metavar="COLUMN", nargs="+", default=[], help="columns not to learn from")
-    clean.add_argument(
-        "--keep", metavar="COLUMN", nargs="+", default=[], help="use, though it looks like an identifier"
-    )
-    clean.add_argument("--size", type=int, default=32, help="images are cut to squares of so many pixels (default 32)")
-    clean.add_argument(
-        "--no-mirror", action="store_true", help="do not learn from mirrored and shifted images (digits)"
-    )
-    clean.add_argument("--epochs", type=int, help="of training (default: the classifier's)")
-    clean.add_argument("--seed", type=int, default=0, help="the same seed gives the same labels (default 0)")
     clean.add_argument("--dry-run", action="store_true", help="say what would change, and write nothing")
-    clean.add_argument("--force", action="store_true", help="write over files that are there")
-    clean.add_argument("--quiet", action="store_true", help="no progress bars, no summary")
     clean.set_defaults(run=_clean)
-    apply = commands.add_parser("apply", help="put the decisions of a review page into a table", **form,
-                                description=inspect.getdoc(_apply))  # fmt: skip
-    apply.add_argument("input", type=Path, help="the table that was cleaned, as it was before")
-    apply.add_argument("decisions", type=Path, help="CSV or JSON file that the review page exported")
-    apply.add_argument("--label", metavar="COLUMN", required=True, help="column of the labels")
-    apply.add_argument("--id", metavar="COLUMN", help="as for clean; rows may then be in another order")
-    apply.add_argument("--out", type=Path, metavar="FILE", required=True, help="where to write")
-    apply.add_argument("--force", action="store_true", help="write over a file that is there")
-    apply.set_defaults(run=_apply)
+    check = commands.add_parser(
+        "check", help="find out how many labels are wrong; change none", **form, description=inspect.getdoc(_check)
+    )
+    _add_fit_options(check)
+    check.set_defaults(run=_check, out=None, dry_run=False)
+    apply = commands.add_parser(
+        "apply",
+        help="settle labels by decisions of people",
+        **form,
+        description=inspect.getdoc(apply_to_table),
+    )
+    _add_apply_options(apply)
+    export = commands.add_parser(
+        "export", help="hand rows to check to Label Studio", **form, description=inspect.getdoc(export_for_people)
+    )
+    _add_export_options(export)
     return parser
+
+
+def _add_fit_options(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("input", type=Path, help="CSV or Parquet file, or folder with one folder of images per label")
+    add("--label", metavar="COLUMN", help="column of the labels; for tables")
+    add(
+        "--review", type=Path, metavar="FILE", help="HTML page on which people look at rows; a .noisyfit file beside it"
+    )
+    add("--report", type=Path, metavar="FILE", help="JSON file for what was found, in numbers")
+    add("--id", metavar="COLUMN", help="column that names the rows on the page; not learned from")
+    add("--drop", metavar="COLUMN", nargs="+", default=[], help="columns not to learn from")
+    add("--keep", metavar="COLUMN", nargs="+", default=[], help="use, though it looks like an identifier")
+    add("--size", type=int, default=32, help="images are cut to squares of so many pixels (default 32)")
+    add("--no-mirror", action="store_true", help="do not learn from mirrored and shifted images (digits)")
+    add("--epochs", type=int, help="of training (default: the classifier's)")
+    add("--seed", type=int, default=0, help="the same seed gives the same labels (default 0)")
+    add("--force", action="store_true", help="write over files that are there")
+    add("--quiet", action="store_true", help="no progress bars, no summary")
+
+
+def _add_apply_options(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("input", type=Path, help="the table that was cleaned or checked, as it was before")
+    add("decisions", type=Path, help="CSV or JSON file that the review page exported, or JSON of Label Studio")
+    add("--label", metavar="COLUMN", required=True, help="column of the labels")
+    add("--id", metavar="COLUMN", help="as for clean; rows may then be in another order")
+    add("--out", type=Path, metavar="FILE", required=True, help="where to write")
+    add(
+        "--judged",
+        type=Path,
+        metavar="FILE",
+        help="the .noisyfit file (default: looked for beside table and decisions)",
+    )
+    add("--only-decided", action="store_true", help="put in the decisions, and settle no other label")
+    add("--guarantee", type=float, metavar="SHARE", help="change others only if that is no loss, so certainly: 0.95")
+    add("--report", type=Path, metavar="FILE", help="JSON file for what was found, in numbers")
+    add(
+        "--fail-over",
+        type=float,
+        metavar="PERCENT",
+        help="exit with 4 if certainly more of the labels are wrong (95 %%)",
+    )
+    add("--force", action="store_true", help="write over files that are there")
+    command.set_defaults(run=apply_to_table)
+
+
+def _add_export_options(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("input", type=Path, help="the table or folder of images that was cleaned or checked")
+    add(
+        "--label-studio",
+        type=Path,
+        metavar="FILE",
+        required=True,
+        help="JSON file for the tasks, with an XML file",
+    )
+    add("--label", metavar="COLUMN", help="column of the labels; for tables")
+    add("--id", metavar="COLUMN", help="as for check")
+    add("--rows", type=int, default=50, help="number of tasks (default 50)")
+    add("--judged", type=Path, metavar="FILE", help="the .noisyfit file (default: one beside the table)")
+    add("--image-prefix", default="", metavar="TEXT", help="before each path, such as /data/local-files/?d=")
+    add("--force", action="store_true", help="write over files that are there")
+    command.set_defaults(run=export_for_people)
 
 
 def _clean(args: argparse.Namespace) -> int:
@@ -108,8 +174,18 @@ def _clean(args: argparse.Namespace) -> int:
     return _clean_table(args)
 
 
+def _check(args: argparse.Namespace) -> int:
+    """Find out how many labels of a table or a folder of images are wrong, and write a review page; no label changes.
+
+    Look at the 50 rows that the page asks about, export the decisions, and run `noisyfit apply`.
+    """
+    if args.review is None:
+        args.review = args.input.with_name(f"{args.input.stem}-review.html")
+    return _clean(args)
+
+
 def _check_clean(args: argparse.Namespace) -> None:
-    if args.out is None and not args.dry_run:
+    if args.out is None and not args.dry_run and args.run is _clean:
         raise ValueError("--out is needed: the file to write. Or look first, with --dry-run.")
     if not args.input.is_dir() and args.label is None:
         raise ValueError("--label is needed: the column of the labels.")
@@ -117,13 +193,16 @@ def _check_clean(args: argparse.Namespace) -> None:
         raise ValueError(f"--size must be at least {SMALLEST} pixels, got {args.size}.")
     written = _files_to_write(args)
     for path in written:
-        check_may_write(path, args.force, _FORCE)
-    if len(set(written)) < len(written):
-        raise ValueError("--out and --review must name two files.")
+        check_may_write(path, args.force, FORCE)
+    if len({path.absolute() for path in written}) < len(written):
+        raise ValueError("--out, --review and --report must name different files.")
 
 
 def _files_to_write(args: argparse.Namespace) -> list[Path]:
-    return [] if args.dry_run else [path for path in (args.out, args.review) if path is not None]
+    if args.dry_run:
+        return []
+    beside = None if args.review is None else args.review.with_suffix(JUDGED)
+    return [path for path in (args.out, args.review, beside, args.report) if path is not None]
 
 
 def _clean_table(args: argparse.Namespace) -> int:
@@ -135,9 +214,9 @@ def _clean_table(args: argparse.Namespace) -> int:
         raise ValueError(
             f"{table.path} has been cleaned before, it has the columns {there}. Clean the file it came from."
         )
-    ids = _ids(table, args.id)
+    ids = ids_of(table, args.id)
     frame = table.frame()
-    _check_named(table, [*args.drop, *args.keep])
+    check_named(table, [*args.drop, *args.keep])
     features = choose_features(frame, [args.label, *args.drop, *([args.id] if args.id else [])], args.keep)
     if not args.quiet:
         for name, why in features.left_out.items():
@@ -146,7 +225,7 @@ def _clean_table(args: argparse.Namespace) -> int:
     cleaned = _find_wrong_labels(as_numbers(features, frame), labels, args)
     cleaned.report.index = pd.RangeIndex(len(table)) if ids is None else ids
     report = cleaned.report
-    if not args.dry_run:
+    if args.out is not None and not args.dry_run:
         given = [None if label == NO_LABEL else label for label in report["given_label"]]
         found = [given, report["status"].tolist(), report["confidence"].round(4).tolist()]
         columns = {args.label: _new_labels(table, args.label, report)}
@@ -161,7 +240,7 @@ def _clean_images(args: argparse.Namespace) -> int:
     cleaned = _find_wrong_labels(images, labels, args, augment=augment)
     report = cleaned.report
     report.index = pd.Index([path.relative_to(args.input).as_posix() for path in paths], name="path")
-    if not args.dry_run:
+    if args.out is not None and not args.dry_run:
         columns = ["given_label", "corrected_label", "status", "confidence", "label_quality"]
         text = report[columns].round({"confidence": 4, "label_quality": 4}).to_csv(lineterminator="\n")
         write_atomically(args.out, text.encode())
@@ -212,57 +291,42 @@ def _finish(args: argparse.Namespace, cleaned: Cleaned, shown: Any) -> int:
     """Write the review page, and say what was found."""
     report, clf = cleaned
     proposed = int((report["status"] == PROPOSED).sum())
-    if args.review is not None and not args.dry_run:
-        save_review(
-            args.review,
-            report.drop(columns="status"),
-            shown,
-            transition_matrix=None if proposed else clf.transition_matrix_,  # it has no row for labels that are missing
-            title=f"Labels of {args.input.name}",
-            n_pictures=MOST_IMAGES if args.input.is_dir() else MOST_ROWS,
-            overwrite=args.force,
-        )
+    if not args.dry_run:
+        _write_findings(args, cleaned, shown)
     if not args.quiet:
         print(clf.summary())
         if proposed:
             print(f"labels proposed for rows without one: {proposed:,}")
         written = _files_to_write(args)
         print("\n".join(f"written: {path}" for path in written) or "nothing was written (--dry-run)")
-    return REFUSED if clf.correction_refused_ else DONE
+        if args.run is _check:
+            print("no label was changed: look at 50 rows on the page, export the decisions, then: noisyfit apply")
+    return REFUSED if clf.correction_refused_ and args.run is _clean else DONE
 
 
-def _apply(args: argparse.Namespace) -> int:
-    """Put the decisions made on a review page into the column of the labels; all else stays as it is."""
-    check_may_write(args.out, args.force, _FORCE)
-    table = read_table(args.input)
-    labels = pd.Series([NO_LABEL if label is None else label for label in labels_of(table, args.label)], dtype=object)
-    ids = _ids(table, args.id)
-    if ids is not None:
-        labels.index = ids
-    try:
-        decided = apply_decisions(labels, args.decisions)
-    except ValueError as error:
-        raise ValueError(f"{args.decisions} does not fit {args.input}. {error}") from error
-    table.write(args.out, {args.label: [None if label == NO_LABEL else label for label in decided]})
-    print(f"{(labels != decided).sum():,} of {len(labels):,} labels changed\nwritten: {args.out}")
-    return DONE
-
-
-def _ids(table: Table, column: str | None) -> pd.Index | None:
-    if column is None:
-        return None
-    _check_named(table, [column])
-    ids = pd.Index(table.values(column), name=column)
-    if ids.hasnans or not ids.is_unique:
-        twice = ids[ids.duplicated() | ids.isna()][0]
-        raise ValueError(f"{table.path}: column {column!r} must name each row, got {twice!r} for several, or none.")
-    return ids
-
-
-def _check_named(table: Table, columns: Sequence[str]) -> None:
-    unknown = [name for name in columns if name not in table.columns]
-    if unknown:
-        raise ValueError(f"{table.path} has no column {unknown[0]!r}. It has {', '.join(map(repr, table.columns))}.")
+def _write_findings(args: argparse.Namespace, cleaned: Cleaned, shown: Any) -> None:
+    """Write what people look at, and what their decisions will be settled by."""
+    report, clf = cleaned
+    judged = np.flatnonzero(report["status"] != PROPOSED)
+    if args.review is not None:
+        save_review(
+            args.review,
+            report.drop(columns="status"),
+            shown,
+            # it has no row for labels that are missing
+            transition_matrix=None if len(judged) < len(report) else clf.transition_matrix_,
+            title=f"Labels of {args.input.name}",
+            n_pictures=MOST_IMAGES if args.input.is_dir() else MOST_ROWS,
+            overwrite=args.force,
+            judged=None if clf._inquiry_ is None else clf,
+            judged_rows=judged,
+        )
+        if clf._inquiry_ is not None:
+            names = None if args.id is None else report.index[judged].map(str).to_numpy(str)
+            about = KeptRows(judged, len(report), args.label or "", names)
+            write_verdict(args.review.with_suffix(JUDGED), clf, about)
+    if args.report is not None:
+        write_report(args.report, args.input, clf)
 
 
 if __name__ == "__main__":

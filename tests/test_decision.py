@@ -92,7 +92,8 @@ def test_a_class_keeps_half_of_its_labels_where_that_many_are_expected():
     given = np.repeat([0, 1], 100)
     log_odds = np.r_[np.full(100, np.log(2.0)), np.full(100, -6.0)].astype(np.float32)
     odds = Odds(1 - given, log_odds, np.full(200, np.inf, np.float32))
-    assert len(choose_rows(given, odds, opinion_of(np.zeros((1, 2))))) == 67  # more than half, since only a third of the labels is expected to be right
+    # more than half, since only a third of the labels is expected to be right
+    assert len(choose_rows(given, odds, opinion_of(np.zeros((1, 2))))) == 67
     odds = odds._replace(wrong=np.where(given == 0, 0.1, -6.0).astype(np.float32))
     assert len(choose_rows(given, odds, opinion_of(np.zeros((1, 2))))) == 53
 

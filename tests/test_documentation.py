@@ -16,7 +16,8 @@ import pytest
 from sklearn.datasets import load_digits, load_wine
 
 import noisyfit
-from noisyfit import displays, exceptions, losses, metrics, networks, noise
+from noisyfit import displays, exceptions, label_studio, losses, metrics, networks, noise
+from noisyfit.verdict import JudgedLabels
 
 ROOT = Path(__file__).parent.parent
 
@@ -31,11 +32,12 @@ PAGES_WITH_CODE = sorted(path.name for path in (ROOT / "docs").glob("*.rst") if 
 
 
 def public_objects():
-    yield from (noisyfit.label_report, noisyfit.save_review, noisyfit.apply_decisions)
+    yield from (noisyfit.label_report, noisyfit.save_review, noisyfit.apply_decisions, noisyfit.judge_labels)
+    yield from public_methods(JudgedLabels)
     for estimator in (noisyfit.JointOptimizationClassifier, noisyfit.LabelCorrector):
         yield estimator
         yield from public_methods(estimator)
-    for module in (losses, noise, metrics, displays, networks, exceptions):
+    for module in (losses, noise, metrics, displays, networks, exceptions, label_studio):
         for name in module.__all__:
             thing = getattr(module, name)
             yield thing

@@ -12,11 +12,11 @@ from noisyfit.belief import form_belief
 from noisyfit.judge import (
     FIT_FEATURES,
     ROW_FEATURES,
-    opinion_of,
     Trees,
     describe_fit,
     describe_rows,
     judge_rows,
+    opinion_of,
     prior_for,
 )
 

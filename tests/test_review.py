@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import re
@@ -13,7 +14,8 @@ import scipy.sparse
 import torch
 from PIL import Image
 
-from noisyfit import apply_decisions, save_review
+from noisyfit import JointOptimizationClassifier, apply_decisions, judge_labels, save_review
+from noisyfit.review.decisions import decided_rows
 from noisyfit.review.keys import json_key, json_label, key_literal, key_text, label_text
 from noisyfit.review.ranking import rank_report
 
@@ -750,3 +752,70 @@ def test_a_fit_and_its_review(tmp_path, blobs, quick):
     assert page_data(path)["n_suspects"] == report["is_label_issue"].sum() > 0
     records = [record(report, row) for row in np.flatnonzero(report["is_label_issue"])]
     np.testing.assert_array_equal(apply_decisions(y, records), clf.corrected_labels_)
+
+
+# ---------------------------------------------------------------- rows to check first
+
+
+@pytest.fixture
+def verdict():
+    """Two of five labels are contradicted; no output names "dog" first where "cat" is given."""
+    proba = [[0.1, 0.7, 0.2], [0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.7, 0.1, 0.2], [0.1, 0.2, 0.7]]
+    return judge_labels(["cat", "cat", "dog", "dog", "eel"], proba)
+
+
+def test_the_class_that_is_right_if_the_given_one_is_not_is_proposed(tmp_path, verdict):
+    report = verdict.label_report()
+    data = page_data(save_review(tmp_path / "page.html", report, judged=verdict, n_checks=3))
+    rows = verdict.rows_to_check(5)
+    proposed = {row: data["classes"][code]["text"] for row, code in zip(data["row"], data["proposed"], strict=True)}
+    assert proposed == rows["proposed_label"].to_dict()
+    assert data["inquiry"]["n_checks"] == 3
+    assert "inquiry" not in page_data(save_review(tmp_path / "other.html", report))
+
+
+def test_more_rows_than_were_judged(tmp_path, verdict):
+    report = verdict.label_report()
+    report = pd.concat([report[:2], report[:1].assign(given_label=""), report[2:]], ignore_index=True)
+    data = page_data(save_review(tmp_path / "page.html", report, judged=verdict, judged_rows=[0, 1, 3, 4, 5]))
+    ranks = np.frombuffer(base64.b64decode(data["inquiry"]["rank"]), "<i4")
+    assert [data["row"][rank] for rank in ranks] == [0, 1, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"judged": "model"}, TypeError, "`judged` must be a fitted JointOptimizationClassifier"),
+        ({"judged": JointOptimizationClassifier()}, TypeError, "`judged` must be a fitted"),
+        ({"judged_rows": [0, 1, 2, 3]}, ValueError, "`judged_rows` must be the places of the 5 judged rows"),
+        ({"judged_rows": [0, 1, 2, 3, 3]}, ValueError, "`judged_rows` must be the places"),
+        ({"judged_rows": [0, 1, 2, 3, 5]}, ValueError, r"`judged_rows` must lie in \[0, 4\], got 0 to 5"),
+        ({"judged_rows": [4, 3, 2, 1, 0]}, ValueError, "`judged` must have judged the given labels of the report"),
+        ({"judged": None, "judged_rows": [0]}, ValueError, "Pass `judged`, too"),
+        ({"n_checks": 0}, ValueError, "`n_checks` must be"),
+    ],
+)
+def test_wrong_parameters_of_checks(tmp_path, verdict, change, error, message):
+    with pytest.raises(error, match=message):
+        save_review(tmp_path / "page.html", verdict.label_report(), **{"judged": verdict, **change})
+
+
+def test_nothing_to_judge_by(tmp_path, verdict, blobs, quick):
+    clf = quick().fit(*blobs[:2])
+    with pytest.raises(ValueError, match="`judged` had nothing to judge labels by"):
+        save_review(tmp_path / "page.html", clf.label_report(), judged=clf)
+    report = verdict.label_report()
+    with pytest.raises(ValueError, match="`judged` must have judged the 4 rows of the report, got 5"):
+        save_review(tmp_path / "page.html", report[:4], judged=verdict)
+
+
+def test_proposals_that_were_taken_at_once_are_decisions_and_no_answers(tmp_path, report):
+    records = [record(report, 1) | {"looked_at": False}, record(report, 3)]
+    y = report["given_label"]
+    table = pd.DataFrame(records)
+    csv_path = tmp_path / "decisions.csv"
+    table.assign(looked_at=["false", "true"]).to_csv(csv_path, index=False)
+    for decisions in (records, table, csv_path, write_json(tmp_path / "decisions.json", records)):
+        changed = np.flatnonzero(apply_decisions(y, decisions) != y)
+        assert changed.tolist() == [1, 3]
+        assert list(decided_rows(y, decisions)) == [3]

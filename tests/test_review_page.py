@@ -101,7 +101,9 @@ class Page:
         """Give the addresses asked for since the last call, but for the page, its data and the browser's own pages."""
         entries = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         urls = [e["params"]["request"]["url"] for e in entries if e["method"] == "Network.requestWillBeSent"]
-        return [url for url in urls if not url.startswith(("file:", "data:", "blob:file:", "chrome:"))]
+        return [
+            url for url in urls if not url.startswith(("file:", "data:", "blob:file:", "chrome:", "chrome-untrusted:"))
+        ]
 
 
 def wait(driver, condition):

@@ -54,12 +54,12 @@ def outcome(fit: Fit, odds: tuple[np.ndarray, np.ndarray], prior: Prior) -> dict
     opinion = prior.opinion(odds[0], Setting(fit.setting, None, None))
     wrong = opinion.mean_share(odds[0])
     knows = least_agreement(fit.setting) >= decision._LEAST_AGREEMENT
-    rows = choose_rows(fit.given, of_rows, opinion).rows if knows else []
+    rows = choose_rows(fit.given, of_rows, opinion) if knows else []
     changed = np.zeros(len(fit.rows), bool)
     changed[rows] = True
     confidence = np.where(changed, wrong * expit(named), 1 - wrong)
     right = np.where(changed, fit.wrong & fit.named, ~fit.wrong)
-    low, high = outwards(interval_of(opinion.total_shares(odds[0]) / len(wrong)))
+    low, high = outwards(interval_of(opinion.total_shares(odds[0]) / len(wrong), opinion))
     sure = changed & (confidence >= 0.99)
     n_true_kept = np.bincount(fit.given[~fit.wrong & ~changed], minlength=fit.n_classes)
     n_true = np.bincount(fit.given[~fit.wrong], minlength=fit.n_classes)

@@ -77,8 +77,7 @@ def answers(true: np.ndarray, rows: np.ndarray, n_classes: int, wrong: float, dr
 def study(name: str, noise: str, arrays: dict[str, np.ndarray], prior: Prior) -> list[dict[str, Any]]:
     """Give a line for each number of checks and draw."""
     judgement, given, true, witnesses = judged(arrays, prior)
-    n_rows, n_classes = judgement.soft_labels.shape
-    found = []
+    n_rows, found = len(given), []
     for draw in range(DRAWS):
         order = Inquiry(given, judgement).rows_to_check(NUMBERS[-1], draw)
         randomly = np.random.RandomState(1000 + draw).permutation(n_rows)

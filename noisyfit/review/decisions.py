@@ -66,14 +66,21 @@ def apply_decisions(y: Labels, decisions: str | os.PathLike[str] | pd.DataFrame 
     ['dog', 'dog']
     """
     _check_labels(y)
-    return _with_labels(y, {place: label for place, (label, _) in decided_rows(y, decisions).items()})
+    return _with_labels(y, {place: label for place, (label, _) in _find_decided(y, read_decisions(decisions)).items()})
 
 
 def decided_rows(y: Any, decisions: Any) -> dict[int, tuple[Any, bool]]:
-    """Give for the place of each decided row its label, and whether it is known rather than skipped."""
+    """Give for the place of each row that a person looked at its label, and whether it is known rather than skipped.
+
+    Proposals that were taken all at once are no answers: to count them would prove whatever was proposed.
+    """
+    return _find_decided(y, [decision for decision in read_decisions(decisions) if decision.looked_at])
+
+
+def _find_decided(y: Any, decisions: list[Decision]) -> dict[int, tuple[Any, bool]]:
     places, vocabulary = _Places(y), _Vocabulary(y)
     chosen: dict[int, tuple[Any, bool]] = {}
-    for decision in read_decisions(decisions):
+    for decision in decisions:
         place = places.find(decision)
         label = _decided_label(decision, y.iloc[place] if isinstance(y, pd.Series) else y[place], vocabulary)
         if place in chosen and chosen[place][0] != label:

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from .._files import check_may_write, write_atomically
 from .._validation import check_number
 from .noise_table import noise_table
-from .ranking import rank_report
+from .questions import Questions, read_questions
+from .ranking import RankedReport, rank_report
 from .samples import samples_as_json
 
 __all__ = ["save_review"]
@@ -31,6 +33,9 @@ def save_review(
     title: str = "Labels to review",
     n_pictures: int = 2000,
     overwrite: bool = False,
+    judged: Any = None,
+    judged_rows: ArrayLike | None = None,
+    n_checks: int = 50,
 ) -> Path:
     """Write a page on which people decide about suspicious labels, in any browser and without a server.
 
@@ -39,6 +44,10 @@ def save_review(
     another or skips it, by keys or by buttons. The browser keeps the progress; the page exports the decisions as
     CSV or JSON for `apply_decisions`, and imports the JSON of another reader.
 
+    With `judged`, the page begins with rows to check first, a sample. From 20 answers on it says how many labels are
+    wrong and what taking the proposals is worth, in the numbers that ``settle`` gives for the exported decisions, and
+    takes all proposals at once.
+
     Parameters
     ----------
     path : str or path
@@ -46,7 +55,7 @@ def save_review(
     report : DataFrame of n_samples rows
         The table that `JointOptimizationClassifier.label_report` or `label_report` gives, with all its rows. Its
         index goes with the decisions. The proposed label of a row is the corrected label where it differs from the
-        given one, else the predicted label.
+        given one, else that of `judged`, else the predicted label.
     X : array, list, Series, DataFrame or None, default=None
         What to show beside the labels, n_samples of one of these kinds; None shows labels only:
 
@@ -62,10 +71,16 @@ def save_review(
     title : str, default="Labels to review"
         Heading of the page.
     n_pictures : int, default=2000
-        How many rows of `X` the page holds, at least 0, whatever their kind: the first to review. The other rows
-        are not read; the page lists them without their sample.
+        How many rows of `X` the page holds, at least 0, whatever their kind: those to check, then the first to
+        review. The other rows are not read; the page lists them without their sample.
     overwrite : bool, default=False
         Whether to replace a file that is there.
+    judged : JointOptimizationClassifier, Verdict or None, default=None
+        What gave the report: a fitted classifier, or the result of `judge_labels`. None leaves out the rows to check.
+    judged_rows : array-like of shape (n_judged,), int, or None, default=None
+        Places in the report of the rows that were judged, in their order, where the report has more; None for all.
+    n_checks : int, default=50
+        How many rows to check first, at least 1; on the page people can go on.
 
     Returns
     -------
@@ -83,8 +98,9 @@ def save_review(
     TypeError
         If a parameter, or a row of `X`, is of a kind that is not listed here.
     ValueError
-        If `report` lacks a column or holds wrong values, if `X` has another
-        number of rows, if an image cannot be read, or if `transition_matrix` has a wrong shape or wrong values.
+        If `report` lacks a column or holds wrong values, if `X` has another number of rows, if an image cannot be
+        read, if `transition_matrix` has a wrong shape or wrong values, or if `judged` had nothing to judge by, or other
+        rows or labels than the report.
 
     See Also
     --------
@@ -113,10 +129,18 @@ def save_review(
     if not isinstance(title, str):
         raise TypeError(f"`title` must be a str, got {title!r} of type {type(title).__name__}.")
     check_number("n_pictures", n_pictures, low=0, integer=True)
-    ranked = rank_report(report)
-    table = noise_table(ranked, transition_matrix)
-    samples = samples_as_json(X, ranked.rows[:n_pictures], len(report))
-    html = _render(title, {**ranked.as_json(), "samples": samples}, table)
+    check_number("n_checks", n_checks, low=1, integer=True)
+    questions = None
+    if judged is not None:
+        questions = read_questions(judged, judged_rows, len(report), n_checks)
+    elif judged_rows is not None:
+        raise ValueError("`judged_rows` says which rows `judged` has judged. Pass `judged`, too.")
+    ranked = rank_report(report, questions and questions.proposals)
+    data = ranked.as_json()
+    if questions is not None:
+        data["inquiry"] = questions.as_json(ranked)
+    data["samples"] = _samples(X, ranked, questions, n_pictures)
+    html = _render(title, data, noise_table(ranked, transition_matrix))
     # a lone surrogate in the title, which UTF-8 cannot hold, becomes a question mark
     write_atomically(target, html.encode(errors="replace"))
     return target
@@ -132,6 +156,16 @@ def _check_target(path: str | os.PathLike[str], overwrite: bool) -> Path:
     return target
 
 
+def _samples(X: Any, ranked: RankedReport, questions: Questions | None, n_pictures: int) -> dict[str, Any]:
+    """Give the first samples to review; where rows are to be checked these before all, and the ranks of all."""
+    if questions is None:
+        return samples_as_json(X, ranked.rows[:n_pictures], len(ranked.rows))
+    to_check = np.argsort(ranked.rows)[questions.asked()][:n_pictures]
+    others: NDArray[np.int64] = np.setdiff1d(np.arange(len(ranked.rows)), to_check)
+    ranks = np.sort(np.append(to_check, others[: n_pictures - len(to_check)]))
+    return {**samples_as_json(X, ranked.rows[ranks], len(ranked.rows)), "ranks": ranks.tolist()}
+
+
 def _render(title: str, data: dict[str, Any], table: dict[str, Any]) -> str:
     loader = jinja2.PackageLoader("noisyfit.review")
     environment = jinja2.Environment(
@@ -139,7 +173,10 @@ def _render(title: str, data: dict[str, Any], table: dict[str, Any]) -> str:
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     # a browser reads every line end as \n, and so must the hashes
-    style, script = (loader.get_source(environment, name)[0].replace("\r\n", "\n") for name in ("style.css", "app.js"))
+    style, checks, app = (
+        loader.get_source(environment, name)[0].replace("\r\n", "\n") for name in ("style.css", "checks.js", "app.js")
+    )
+    script = checks + app
     return environment.get_template("page.html").render(
         title=title,
         data=data,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,14 @@ _LABELS = ["given_label", "predicted_label", "corrected_label"]
 _SHARES = ["label_quality", "confidence"]
 _COLUMNS = [*_LABELS, "is_label_issue", *_SHARES]
 _ROUNDING = 1e-6  # a softmax in float32 may exceed 1 by this much
+
+
+class Proposals(NamedTuple):
+    """Which label is right in some rows of a report if the given one is not."""
+
+    rows: NDArray[np.int64]  # (n,): places in the report
+    classes: NDArray[Any]  # (n_classes,)
+    proposed: NDArray[np.int64]  # (n,): places in `classes`
 
 
 @dataclass
@@ -36,6 +44,11 @@ class RankedReport:
     n_suspects: int
     index: pd.Index
 
+    def codes_of(self, labels: NDArray[Any]) -> NDArray[np.int64]:
+        """Give the class numbers of labels, -1 for one that is no class here."""
+        codes = {label: code for code, label in enumerate(self.classes)}
+        return np.array([codes.get(label, -1) for label in _as_objects(pd.Series(labels))], dtype=np.int64)
+
     def as_json(self) -> dict[str, Any]:
         """Give the columns as lists for the page, with a fingerprint of them."""
         columns = {
@@ -53,11 +66,16 @@ class RankedReport:
         return {"fingerprint": digest[:32], **columns}
 
 
-def rank_report(report: Any) -> RankedReport:
-    """Check a label report and put its suspects first, the surest of them leading; then the least likely labels."""
+def rank_report(report: Any, proposals: Proposals | None = None) -> RankedReport:
+    """Check a label report and put its suspects first, the surest of them leading; then the least likely labels.
+
+    What is proposed is the corrected label or, where that is the given one, that of `proposals` or the predicted one.
+    """
     _check_report(report)
-    codes, classes = _encode_labels(report)
+    codes, classes, more = _encode_labels(report, None if proposals is None else proposals.classes)
     given, predicted, corrected = codes
+    if proposals is not None:
+        predicted[proposals.rows] = more[proposals.proposed]
     suspect = report["is_label_issue"].to_numpy(dtype=bool)
     quality, confidence = (report[name].to_numpy(dtype=np.float64).clip(0, 1) for name in _SHARES)
     order = np.lexsort((quality, np.where(suspect, -confidence, 0), ~suspect))
@@ -107,17 +125,20 @@ def _check_shares(name: str, column: pd.Series[Any], remedy: str) -> None:
     raise ValueError(f"`report` must have numbers from 0 to 1 in {name}, got {found}. {remedy}")
 
 
-def _encode_labels(report: pd.DataFrame) -> tuple[NDArray[np.int64], list[Any]]:
-    """Give class numbers of shape (3, n_samples), one row a label column, and the sorted classes."""
-    labels = np.concatenate([_as_objects(report[name]) for name in _LABELS])
-    codes, found = pd.factorize(labels)
+def _encode_labels(
+    report: pd.DataFrame, more: NDArray[Any] | None
+) -> tuple[NDArray[np.int64], list[Any], NDArray[np.int64]]:
+    """Give class numbers of shape (3, n_samples), one row a label column, the sorted classes, and numbers of more."""
+    labels = [_as_objects(report[name]) for name in _LABELS]
+    codes, found = pd.factorize(np.concatenate([*labels, *([] if more is None else [_as_objects(pd.Series(more))])]))
     try:
         order = sorted(range(len(found)), key=lambda code: found[code])
     except TypeError:  # labels of several types
         order = sorted(range(len(found)), key=lambda code: (type(found[code]).__name__, str(found[code])))
     places = np.empty(len(found), dtype=np.int64)
     places[order] = np.arange(len(found))
-    return places[codes].reshape(len(_LABELS), -1), [found[code] for code in order]
+    of_report, of_more = np.split(places[codes], [len(_LABELS) * len(report)])
+    return of_report.reshape(len(_LABELS), -1), [found[code] for code in order], of_more
 
 
 def _as_objects(column: pd.Series[Any]) -> NDArray[Any]:

@@ -11,13 +11,18 @@
   const nSamples = data.row.length;
   const storageKey = `noisyfit-review:${data.fingerprint}`;
 
-  // Samples are numbered by rank, labels by class number. A decision is {decision, label}.
+  // Samples are numbered by rank, labels by class number. A decision is {decision, label, taken}; taken is set where
+  // a proposal was taken together with all others, which is nobody's answer.
   const decisions = new Map();
   const history = []; // of lists of [rank, decision before]
   let view = [];
   let position = 0;
   let exported = true;
   let items = new Map(); // the list's elements by rank: a picture that stays is not decoded again
+  const asking = data.inquiry ? openInquiry(data.inquiry) : null;
+  let isChecking = Boolean(asking);
+  let second = null; // by rank what another person decided of samples that both looked at
+  const samplePlaces = new Map(data.samples.ranks?.map((rank, place) => [rank, place]));
 
   // ---------------------------------------------------------------- words
 
@@ -74,7 +79,7 @@
 
   function save() {
     timer = 0;
-    const kept = [...decisions].map(([rank, { decision, label }]) => [data.row[rank], decision, label]);
+    const kept = [...decisions].map(([rank, { decision, label, taken }]) => [data.row[rank], decision, label, ...(taken ? [1] : [])]);
     try {
       storage?.setItem(storageKey, JSON.stringify(kept));
     } catch {
@@ -102,8 +107,11 @@
     }
     const ranks = ranksByRow();
     decisions.clear();
-    for (const [row, decision, label] of Array.isArray(kept) ? kept : []) {
-      if (ranks.has(row) && decision in PAST && label in data.classes) decisions.set(ranks.get(row), { decision, label });
+    if (asking) asking.found = null;
+    for (const [row, decision, label, taken] of Array.isArray(kept) ? kept : []) {
+      if (ranks.has(row) && decision in PAST && label in data.classes) {
+        decisions.set(ranks.get(row), { decision, label, ...(taken ? { taken: true } : {}) });
+      }
     }
   }
 
@@ -133,7 +141,14 @@
     return state === "" || decision === state;
   }
 
+  // With filters a decision may take its sample out of the list.
+  const isListed = (rank) => isChecking || hasState(rank, $("filter-state").value);
+
   function updateView() {
+    if (isChecking) {
+      view = asking.ranks.slice(0, asking.nAsked);
+      return;
+    }
     const { end, given, proposed, low, high, state } = readFilters();
     view = [];
     for (let rank = 0; rank < end; rank++) {
@@ -166,6 +181,19 @@
     filter();
   }
 
+  function goTo(rank) {
+    if (!view.includes(rank)) {
+      setChecking(false);
+      setFilters("", "");
+      if (rank >= data.n_suspects) $("filter-scope").value = "all";
+      updateView();
+    }
+    position = view.indexOf(rank);
+    render();
+    announce(describe());
+    $("sample").focus();
+  }
+
   function showPair(given, proposed) {
     setFilters(given, proposed);
     updateView();
@@ -186,6 +214,7 @@
       if (decision) decisions.set(rank, decision);
       else decisions.delete(rank);
     }
+    if (asking) asking.found = null;
     saveSoon();
   }
 
@@ -193,13 +222,13 @@
     const rank = view[position];
     if (rank === undefined) return;
     change([[rank, { decision, label }]]);
-    const isHidden = !hasState(rank, $("filter-state").value);
+    const isHidden = !isListed(rank);
     const isLast = position === view.length - 1;
     if (isHidden) updateView();
     position = Math.max(0, Math.min(isHidden ? position : position + 1, view.length - 1));
     render();
     const said = decision === "skip" ? "skipped" : `${PAST[decision]}: ${spoken(label)}`;
-    announce(`Row ${data.row[rank]} ${said}. ${isLast ? "That was the last of the list." : describe()}`);
+    announce(`Row ${data.row[rank]} ${said}. ${isLast ? "That was the last of the list." : describe()}${isChecking ? milestone() : ""}`);
   }
 
   function decideByName(name) {
@@ -221,7 +250,7 @@
     write(entries);
     updateView();
     const found = view.indexOf(entries[0][0]);
-    if (found >= 0) position = found;
+    if (found >= 0 && entries.length === 1) position = found;
     position = Math.max(0, Math.min(position, view.length - 1));
     render();
     announce(`Undone: row ${data.row[entries[0][0]]}${entries.length > 1 ? ` and ${entries.length - 1} more` : ""}.`);
@@ -251,8 +280,8 @@
     if (rank === undefined) return "No sample is left in the list.";
     const state = decisions.has(rank) ? `, ${PAST[decisions.get(rank).decision]}` : "";
     return (
-      `Now row ${data.row[rank]}: given ${spoken(data.given[rank])}, proposed ${spoken(data.proposed[rank])}, ` +
-      `confidence ${percent(data.confidence[rank])}${state}.`
+      `${isChecking ? `${count(position + 1)} of ${count(view.length)}. ` : ""}Now row ${data.row[rank]}: given ${spoken(data.given[rank])}, proposed ${spoken(data.proposed[rank])}, ` +
+      `${isChecking ? reason(rank) : `confidence ${percent(data.confidence[rank])}`}${state}.`
     );
   }
 
@@ -275,6 +304,11 @@
     $("content").replaceChildren(...content(rank));
     renderState($("state"), decisions.get(rank), true);
     $("clear").hidden = !decisions.has(rank);
+    if (asking) {
+      $("reason").hidden = !isChecking;
+      $("reason").textContent = isChecking ? reason(rank) : "";
+    }
+    renderTheirs(rank);
   }
 
   function isDisabled(name) {
@@ -292,7 +326,8 @@
 
   function renderState(badge, decision, isLong) {
     badge.className = `badge ${decision ? decision.decision : "undecided"}`;
-    badge.textContent = decision ? PAST[decision.decision] : isLong ? "undecided" : "";
+    const past = decision && (decision.taken ? "taken" : PAST[decision.decision]);
+    badge.textContent = past ?? (isLong ? "undecided" : "");
     if (decision?.decision === "other") badge.replaceChildren(isLong ? "other label: " : "", isolated(labelText(decision.label)));
   }
 
@@ -317,13 +352,16 @@
   function content(rank) {
     const { kind, values } = data.samples;
     if (kind === "none") return [];
-    if (rank >= values.length) {
-      const shown = `The page holds the first ${count(values.length)} samples; this one is not among them.`;
+    const sample = sampleOf(rank);
+    if (sample === undefined) {
+      const shown = `The page holds ${asking ? "" : "the first "}${count(values.length)} samples; this one is not among them.`;
       return [element("p", "absent", `${shown} Raise n_pictures to see more.`)];
     }
     if (kind === "pictures") return [picture(rank, "picture")];
-    return kind === "texts" ? longText(values[rank]) : tableRow(values[rank]);
+    return kind === "texts" ? longText(sample) : tableRow(sample);
   }
+
+  const sampleOf = (rank) => data.samples.values[data.samples.ranks ? samplePlaces.get(rank) : rank];
 
   function picture(rank, className) {
     const image = element("img", className);
@@ -332,7 +370,7 @@
     image.loading = "lazy";
     image.draggable = false;
     image.addEventListener("load", () => image.classList.toggle("small", image.naturalWidth <= 48));
-    image.src = data.samples.values[rank];
+    image.src = sampleOf(rank);
     return image;
   }
 
@@ -412,7 +450,7 @@
     const item = element("li");
     const button = element("button", "item");
     button.type = "button";
-    if (data.samples.kind === "pictures" && rank < data.samples.values.length) button.append(picture(rank, "thumb"));
+    if (data.samples.kind === "pictures" && sampleOf(rank) !== undefined) button.append(picture(rank, "thumb"));
     const words = element("span", "words");
     const pair = element("span", "pair");
     pair.append(isolated(cut(labelText(data.given[rank]), SHORT_VALUE)), " → ", isolated(cut(labelText(data.proposed[rank]), SHORT_VALUE)));
@@ -426,8 +464,7 @@
   }
 
   function listExcerpt(rank) {
-    const { kind, values } = data.samples;
-    if (kind === "texts" && rank < values.length) return cut(values[rank], SHORT_VALUE);
+    if (data.samples.kind === "texts" && sampleOf(rank) !== undefined) return cut(sampleOf(rank), SHORT_VALUE);
     const key = keyText(rank);
     return key === String(data.row[rank]) ? `row ${count(data.row[rank])}` : cut(key, SHORT_VALUE);
   }
@@ -450,6 +487,12 @@
     if (below > list.scrollTop) list.scrollTop = below;
   }
 
+  function showProgress(text, done, of) {
+    $("progress-text").textContent = text;
+    $("progress").max = Math.max(1, of);
+    $("progress").value = done;
+  }
+
   function renderProgress() {
     const tally = { accept: 0, keep: 0, other: 0, skip: 0 };
     let suspects = 0;
@@ -459,17 +502,217 @@
     }
     const beyond = decisions.size - suspects;
     const parts = Object.entries(tally).filter(([, n]) => n).map(([name, n]) => `${count(n)} ${PAST[name]}`);
-    const text = `${count(suspects)} of ${count(data.n_suspects)} suspects decided`;
-    $("progress-text").textContent = `${text}${beyond ? `, and ${count(beyond)} others` : ""}`;
     $("progress-text").title = parts.join(", ");
-    $("progress").max = Math.max(1, data.n_suspects);
-    $("progress").value = suspects;
+    if (isChecking) {
+      const done = view.filter(isLookedAt).length;
+      return showProgress(`${count(done)} of ${count(view.length)} checked`, done, view.length);
+    }
+    const text = `${count(suspects)} of ${count(data.n_suspects)} suspects decided`;
+    showProgress(`${text}${beyond ? `, and ${count(beyond)} others` : ""}`, suspects, data.n_suspects);
   }
 
   function render() {
     renderProgress();
     renderCard();
-    renderList();
+    renderSecond();
+    if (isChecking) renderChecks();
+    else renderList();
+  }
+
+  // ---------------------------------------------------------------- rows to check first
+
+  // What stays as it is: the rows as ranks, in order, and what checks.js reckons with.
+  function openInquiry(kept) {
+    const rankOf = Checks.unpack(kept.rank, Int32Array);
+    const inquiry = Checks.inquiryFrom(kept, rankOf.map((rank) => data.given[rank]));
+    const settled = new Map(kept.checked.map((row, i) => [row, kept.labels[i]]));
+    const rows = [...inquiry.orders[0]].filter((row) => !settled.has(row));
+    const rowOf = new Int32Array(nSamples).fill(-1);
+    rankOf.forEach((rank, row) => (rowOf[rank] = row));
+    const ranks = rows.map((row) => rankOf[row]);
+    return { inquiry, settled, ranks, rankOf, rowOf, wrong: Checks.wrongBefore(inquiry), classes: new Set(kept.classes), step: kept.n_checks, nAsked: kept.n_checks, found: null };
+  }
+
+  function isLookedAt(rank) {
+    return decisions.has(rank) && !decisions.get(rank).taken;
+  }
+
+  // In the words of rows_to_check.
+  function reason(rank) {
+    const wrong = asking.wrong[asking.rowOf[rank]];
+    const share = (value) => `(${(100 * value).toFixed(0)}\u00a0%)`;
+    if (wrong >= 0.5) return `probably wrong ${share(wrong)}`;
+    return wrong >= 0.1 ? `may be wrong ${share(wrong)}` : `seems right ${share(1 - wrong)}: errors hide there, too`;
+  }
+
+  // Answers by row; a label that no judged row has says only that the row was looked at.
+  function answers() {
+    const found = new Map(asking.settled);
+    for (const [rank, { decision, label, taken }] of decisions) {
+      const row = asking.rowOf[rank];
+      if (taken || row < 0) continue;
+      const isKnown = decision !== "skip" && asking.classes.has(label);
+      if (isKnown || !found.has(row)) found.set(row, isKnown ? label : Checks.UNKNOWN);
+    }
+    return found;
+  }
+
+  // Once for all that is shown between two decisions.
+  function settle() {
+    if (!asking.found) {
+      const found = answers();
+      asking.found = Checks.settle(asking.inquiry, [...found.keys()], [...found.values()]);
+    }
+    return asking.found;
+  }
+
+  // What taking all proposals would change: proposals that are worth it in, those that no longer are out.
+  function entriesToTake({ changed }) {
+    const wanted = new Set();
+    for (let row = 0; row < changed.length; row++) if (changed[row]) wanted.add(asking.rankOf[row]);
+    for (const [row, label] of asking.settled) {
+      const rank = asking.rankOf[row];
+      if (label === data.proposed[rank]) wanted.add(rank);
+    }
+    const entries = [];
+    for (const [rank, { taken }] of decisions) if (taken && !wanted.has(rank)) entries.push([rank, undefined]);
+    for (const rank of wanted) {
+      if (!decisions.has(rank)) entries.push([rank, { decision: "accept", label: data.proposed[rank], taken: true }]);
+    }
+    return entries;
+  }
+
+  function renderChecks() {
+    const found = settle();
+    $("checks-place").textContent = `${count(position + 1)} of ${count(view.length)}`;
+    $("checks-known").replaceChildren(...known(found).map((text) => element("p", "", text)));
+    $("checks-enough").textContent = enough(found);
+    const skipped = firstLeftOut();
+    $("checks-gap").hidden = skipped === undefined;
+    if (skipped !== undefined) $("gap-text").textContent = `Row ${count(data.row[skipped])} was left out: answers after it do not count yet. `;
+    const entries = found.promise ? entriesToTake(found) : [];
+    const nTaken = [...decisions.values()].filter(({ taken }) => taken).length;
+    $("take-all").hidden = !found.promise || (!entries.length && !nTaken);
+    $("take-all").textContent = takeText(entries, nTaken);
+    $("take-all").setAttribute("aria-disabled", String(!entries.length));
+    const left = Math.min(asking.step, asking.ranks.length - asking.nAsked);
+    $("more").hidden = left <= 0 || !view.every(isLookedAt);
+    $("more").textContent = `${count(left)} more`;
+  }
+
+  function takeText(entries, nTaken) {
+    const nNew = entries.filter(([, decision]) => decision).length;
+    if (!entries.length) return `${count(nTaken)} proposals are taken`;
+    return nTaken ? `Bring the ${count(nTaken)} taken proposals up to date` : `Take ${nNew === 1 ? "the proposal" : `all ${count(nNew)} proposals`}`;
+  }
+
+  // Plain words for what Checks.settle gives.
+  function known({ nSampled, nAnswers, nLookedAt, promise }) {
+    const texts = [];
+    if (!promise) {
+      texts.push(`${nSampled ? count(nSampled) : "None"} checked; from ${Checks.ENOUGH} on something can be said.`);
+    } else {
+      const [low, high] = promise.wrong.map((share) => Math.round(100 * share));
+      texts.push(`${count(nSampled)} checked: ${low === high ? low : `${low} to ${high}`}\u00a0% of the labels are wrong.`, worth(promise));
+    }
+    const [untold, others] = [nLookedAt - nAnswers, nAnswers - nSampled];
+    if (untold) texts.push(`${count(untold)} more ${untold === 1 ? "was" : "were"} looked at, but nobody could tell.`);
+    if (others) texts.push(`${count(others)} more ${others === 1 ? "is" : "are"} known, but stand${others === 1 ? "s" : ""} for no other.`);
+    return texts;
+  }
+
+  function worth({ changes, changesRight, rightAfter }) {
+    const right = `at least ${(Math.floor(1000 * rightAfter) / 10).toFixed(1)}\u00a0% of all labels are right`;
+    if (!changes) return `No change is worth it; ${right}.`;
+    const made = changes === 1 ? "1 change" : `${count(changes)} changes`;
+    return `Taking the proposals makes ${made}, of which at least ${count(changesRight)} ${changesRight === 1 ? "is" : "are"} right; ${right} afterwards.`;
+  }
+
+  // Intervals shrink with the root of the number of answers.
+  function enough({ nSampled, promise }) {
+    const more = Math.min(asking.step, asking.ranks.filter((rank) => !isLookedAt(rank)).length);
+    if (!promise || !more) return "";
+    const half = 50 * (promise.share[1] - promise.share[0]);
+    const after = half * Math.sqrt(nSampled / (nSampled + more));
+    const points = (value) => `±${value < 9.95 ? value.toFixed(1) : value.toFixed(0)}`;
+    const said = `${count(more)} more rows would narrow the share of wrong labels from ${points(half)} to about ${points(after)} points`;
+    return half - after < 1 ? `That is enough for most purposes: ${said}.` : `${said[0].toUpperCase()}${said.slice(1)}.`;
+  }
+
+  // Every tenth answer the numbers are spoken, too.
+  function milestone() {
+    const found = settle();
+    return found.nSampled >= Checks.ENOUGH && found.nSampled % 10 === 0 ? ` ${known(found).join(" ")}` : "";
+  }
+
+  function firstLeftOut() {
+    const first = view.findIndex((rank) => !isLookedAt(rank));
+    return first >= 0 && view.slice(first).some(isLookedAt) ? view[first] : undefined;
+  }
+
+  function takeAll() {
+    const entries = entriesToTake(settle());
+    if (!entries.length) return;
+    change(entries);
+    render();
+    announce(`${count(entries.length)} proposals taken. U takes all of them back.`);
+  }
+
+  function askMore() {
+    asking.nAsked = Math.min(asking.nAsked + asking.step, asking.ranks.length);
+    updateView();
+    startAtFirstOpen();
+    render();
+    announce(describe());
+    $("sample").focus();
+  }
+
+  function startAtFirstOpen() {
+    const open = view.findIndex((rank) => (isChecking ? !isLookedAt(rank) : !decisions.has(rank)));
+    position = open >= 0 ? open : isChecking ? view.length - 1 : 0;
+  }
+
+  function setChecking(value) {
+    isChecking = value && Boolean(asking);
+    document.body.classList.toggle("checking", isChecking);
+    if (!asking) return;
+    for (const button of document.querySelectorAll("[data-mode]")) {
+      button.setAttribute("aria-pressed", String((button.dataset.mode === "check") === isChecking));
+    }
+    document.querySelector("[data-do=skip]").firstChild.data = isChecking ? "Can’t tell " : "Skip ";
+  }
+
+  function switchTo(mode) {
+    const rank = view[position];
+    setChecking(mode === "check");
+    updateView();
+    if (!isChecking && view.includes(rank)) position = view.indexOf(rank);
+    else startAtFirstOpen();
+    render();
+    announce(describe());
+  }
+
+  // The browser compiles what it has run a few times: not at the first key, but while the first sample is looked at.
+  function warmUp(times) {
+    const { inquiry } = asking;
+    const rows = [...inquiry.orders[0].subarray(0, Checks.ENOUGH + times)];
+    Checks.settle(inquiry, rows, rows.map((row, i) => (i % 2 ? inquiry.given : inquiry.proposed)[row]));
+    if (times > 1) window.setTimeout(warmUp, 100, times - 1);
+  }
+
+  function listenToChecks() {
+    if (!asking) return;
+    for (const button of document.querySelectorAll("[data-mode]")) button.addEventListener("click", () => switchTo(button.dataset.mode));
+    $("take-all").addEventListener("click", () => $("take-all").getAttribute("aria-disabled") !== "true" && takeAll());
+    $("more").addEventListener("click", askMore);
+    $("gap-go").addEventListener("click", () => goTo(firstLeftOut()));
+    window.setTimeout(warmUp, 100, 4);
+  }
+
+  // As many rows as were asked about when the page was left.
+  function recallAsked() {
+    const last = asking.ranks.findLastIndex(isLookedAt);
+    asking.nAsked = Math.min(asking.step * Math.max(1, Math.ceil((last + 1) / asking.step)), asking.ranks.length);
   }
 
   // ---------------------------------------------------------------- another label
@@ -532,7 +775,7 @@
 
   // Labels and keys are put in as the JSON text that Python wrote: JavaScript would turn 1.0 into 1.
   function exportedJson() {
-    const lines = records().map(({ rank, decision, label }) => {
+    const lines = records().map(({ rank, decision, label, taken }) => {
       const fields = {
         row: data.row[rank],
         index: data.index.kind === "text" ? JSON.stringify(keyText(rank)) : keyText(rank),
@@ -540,6 +783,7 @@
         proposed_label: data.classes[data.proposed[rank]].json,
         decision: JSON.stringify(decision),
         label: data.classes[label].json,
+        ...(taken ? { looked_at: false } : {}),
       };
       return `{${Object.entries(fields).map(([name, value]) => `"${name}": ${value}`).join(", ")}}`;
     });
@@ -548,15 +792,18 @@
   }
 
   function exportedCsv() {
-    const lines = records().map(({ rank, decision, label }) => [
+    const names = ["row", "index", "given_label", "proposed_label", "decision", "label"];
+    const someTaken = [...decisions.values()].some(({ taken }) => taken);
+    const lines = records().map(({ rank, decision, label, taken }) => [
       data.row[rank],
       keyText(rank),
       labelText(data.given[rank]),
       labelText(data.proposed[rank]),
       decision,
       labelText(label),
+      ...(someTaken ? [!taken] : []),
     ]);
-    lines.unshift(["row", "index", "given_label", "proposed_label", "decision", "label"]);
+    lines.unshift(someTaken ? [...names, "looked_at"] : names);
     return lines.map((line) => `${line.map(csvField).join(",")}\r\n`).join("");
   }
 
@@ -593,7 +840,8 @@
   function importedEntry(record, rank) {
     const { decision } = record ?? {};
     if (rank === undefined || !Object.hasOwn(PAST, decision)) throw new Error(`it holds ${cut(JSON.stringify(record) ?? "", 120)}`);
-    if (decision === "accept") return [rank, { decision, label: data.proposed[rank] }];
+    const taken = record.looked_at === false ? { taken: true } : {};
+    if (decision === "accept") return [rank, { decision, label: data.proposed[rank], ...taken }];
     if (decision !== "other") return [rank, { decision, label: data.given[rank] }];
     const literal = JSON.stringify(record.label);
     const found = data.classes.flatMap(({ json }, label) => (JSON.stringify(JSON.parse(json)) === literal ? [label] : []));
@@ -607,12 +855,11 @@
     try {
       const entries = imported(await file.text());
       notify("");
-      const differs = ([rank, { decision, label }]) => {
-        const mine = decisions.get(rank);
-        return mine && (mine.decision !== decision || mine.label !== label);
-      };
-      const fresh = entries.filter(([rank]) => !decisions.has(rank));
-      const conflicts = entries.filter(differs);
+      // what somebody looked at goes before what was taken along with all others
+      const fresh = entries.filter(([rank, { taken }]) => !decisions.has(rank) || (!taken && !isLookedAt(rank)));
+      const both = entries.filter(([rank, { taken }]) => !taken && isLookedAt(rank));
+      second = both.length ? new Map(both) : null;
+      const conflicts = both.filter(differs);
       if (conflicts.length) askAboutConflicts(fresh, conflicts);
       else takeImported(fresh);
     } catch (error) {
@@ -621,10 +868,60 @@
     $("import-file").value = "";
   }
 
+  function differs([rank, { decision, label }]) {
+    const mine = decisions.get(rank);
+    return mine && (mine.decision !== decision || mine.label !== label);
+  }
+
+  // Where two people looked at the same rows: how often they agree, and what the other one said of this row.
+  const inTwoWays = () => [...second].filter(differs);
+
+  function renderSecond() {
+    $("second").hidden = !second;
+    if (!second) return;
+    const conflicts = inTwoWays();
+    const [rows, are] = second.size === 1 ? ["row", "is"] : ["rows", conflicts.length === 1 ? "is" : "are"];
+    $("second-text").textContent = `${count(conflicts.length)} of ${count(second.size)} ${rows} that both looked at ${are} decided in two ways.`;
+    for (const id of ["second-next", "second-theirs"]) $(id).hidden = !conflicts.length;
+  }
+
+  function renderTheirs(rank) {
+    const theirs = second?.get(rank);
+    $("theirs").hidden = !theirs || !differs([rank, theirs]);
+    if (!theirs) return;
+    $("theirs").replaceChildren(`In the file: ${PAST[theirs.decision]}`);
+    if (theirs.decision !== "skip") $("theirs").append(", ", isolated(labelText(theirs.label)));
+  }
+
+  function nextInTwoWays() {
+    const ranks = inTwoWays().map(([rank]) => rank).sort((a, b) => a - b);
+    goTo(ranks.find((rank) => rank > view[position]) ?? ranks[0]);
+  }
+
+  function lookAtConflicts(fresh) {
+    takeImported(fresh);
+    nextInTwoWays();
+  }
+
+  function listenToSecond() {
+    $("second-next").addEventListener("click", nextInTwoWays);
+    $("second-theirs").addEventListener("click", () => {
+      takeImported(inTwoWays());
+      $("sample").focus();
+    });
+    $("second-done").addEventListener("click", () => {
+      second = null;
+      render();
+      $("sample").focus();
+    });
+  }
+
   function askAboutConflicts(fresh, conflicts) {
     const number = conflicts.length === 1 ? "One sample is" : `${count(conflicts.length)} samples are`;
     $("conflict-text").textContent =
-      `${number} decided otherwise here than in the file; ${count(fresh.length)} of its decisions are new here.`;
+      `${number} decided otherwise here than in the file; ${count(fresh.length)} of its decisions are new here. ` +
+      `${count(second.size)} ${second.size === 1 ? "was" : "were"} looked at by both.`;
+    $("conflict-look").onclick = () => lookAtConflicts(fresh);
     $("conflict-mine").onclick = () => takeImported(fresh);
     $("conflict-theirs").onclick = () => takeImported([...fresh, ...conflicts]);
     $("conflict").showModal();
@@ -633,6 +930,7 @@
   function takeImported(entries) {
     $("conflict").close();
     if (entries.length) change(entries);
+    if (asking) recallAsked();
     updateView();
     position = Math.max(0, Math.min(position, view.length - 1));
     render();
@@ -744,6 +1042,7 @@
     window.addEventListener("storage", (event) => {
       if (event.key !== storageKey) return;
       load(event.newValue);
+      if (asking) recallAsked();
       updateView();
       position = Math.max(0, Math.min(position, view.length - 1));
       render();
@@ -754,8 +1053,10 @@
     for (const id of ["filter-given", "filter-proposed"]) $(id).append(...data.classes.map((_, label) => option(label)));
     if (storage) load(storage.getItem(storageKey));
     else notify("This browser keeps no progress for this page. Export the decisions before you close it.");
+    if (asking) recallAsked();
+    setChecking(isChecking);
     clearFilters();
-    position = Math.max(0, view.findIndex((rank) => !decisions.has(rank)));
+    startAtFirstOpen();
     render();
     announce("");
     $("clear").addEventListener("click", clearDecision);
@@ -764,6 +1065,8 @@
     listenToFilters();
     listenToChooser();
     listenToFiles();
+    listenToChecks();
+    listenToSecond();
   }
 
   start();

@@ -1,0 +1,216 @@
+"""From decisions in a file to final labels in another: what the commands `apply` and `export` do."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from . import __version__
+from ._files import check_may_write, write_atomically
+from .image_files import list_images
+from .label_studio import export_tasks, labeling_config
+from .review import apply_decisions
+from .review.decisions import decided_rows
+from .tables import Table, labels_of, read_table
+from .verdict import Verdict
+from .verdict_file import KeptVerdict, read_verdict
+
+__all__ = [
+    "DONE",
+    "FORCE",
+    "JUDGED",
+    "NO_LABEL",
+    "OVER",
+    "apply_to_table",
+    "check_named",
+    "export_for_people",
+    "ids_of",
+    "write_report",
+]
+
+DONE, OVER = 0, 4  # exit codes
+JUDGED = ".noisyfit"  # ending of the file beside a page
+NO_LABEL = ""  # what stands for a missing label on the review page, and in the decisions made there
+FORCE = "Name another file, or write over it with --force."
+
+
+def write_report(path: Path, source: Path, judged: Any) -> None:
+    """Write what was found for other programs."""
+    promise, labels = judged._promise_, judged._training_labels_
+    gain = judged.expected_gain_
+    content = {
+        "noisyfit": __version__,
+        "input": source.name,
+        "labels": len(labels.given),
+        "classes": len(judged.classes_),
+        "changed": int((labels.corrected != labels.given).sum()),
+        "noise_rate": judged.noise_rate_,
+        "noise_rate_interval": judged.noise_rate_interval_,
+        "expected_gain": None if gain is None else gain._asdict(),
+        "correction_refused": judged.correction_refused_,
+        "checked": None if promise is None else promise._asdict(),
+    }
+    write_atomically(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
+def apply_to_table(args: argparse.Namespace) -> int:
+    """Put the decisions made on a review page into the column of the labels, and settle the other labels by them.
+
+    What `clean` or `check` has found lies beside the page, in a file that ends in .noisyfit. Without it, or with
+    --only-decided, the decided rows alone change. All else stays as it is in the table.
+    """
+    for path in (args.out, args.report):
+        if path is not None:
+            check_may_write(path, args.force, FORCE)
+    table = read_table(args.input)
+    labels = _labels_by_name(table, args)
+    try:
+        decided = apply_decisions(labels, args.decisions)
+        kept = None if args.only_decided else _find_judged(args, labels)
+        verdict = None if kept is None else _settle(kept, labels, decided, args)
+    except ValueError as error:
+        raise ValueError(f"{args.decisions} does not fit {args.input}. {error}") from error
+    if args.report is not None and verdict is None:
+        raise ValueError("--report needs the .noisyfit file that was written beside the page: name it with --judged.")
+    final = decided.copy()
+    if kept is not None and verdict is not None:
+        places = _places(kept, labels)
+        others = (decided == labels).to_numpy()[places]
+        final.iloc[places[others]] = verdict.label_report()["corrected_label"].to_numpy(dtype=object)[others]
+    table.write(args.out, {args.label: [None if label == NO_LABEL else label for label in final]})
+    return _conclude(args, labels, final, verdict)
+
+
+def _find_judged(args: argparse.Namespace, labels: pd.Series[Any]) -> KeptVerdict | None:
+    """Find what was said of these very labels: the file that was named, or one beside table or decisions."""
+    if args.judged is not None:
+        kept = read_verdict(args.judged)
+        if not _is_about(kept, labels, args.label or ""):
+            raise ValueError(f"{args.judged} is about other labels. Pass the file that was written beside the page.")
+        return kept
+    files = [getattr(args, "decisions", args.input), args.input]
+    folders = dict.fromkeys(file.absolute().parent for file in files)
+    found = {path for folder in folders for path in folder.glob(f"*{JUDGED}")}
+    for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True):
+        with contextlib.suppress(ValueError):  # of another table, or another program's
+            kept = read_verdict(path)
+            if _is_about(kept, labels, args.label or ""):
+                return kept
+    return None
+
+
+def _is_about(kept: KeptVerdict, labels: pd.Series[Any], column: str) -> bool:
+    if (kept.about.n_rows, kept.about.column) != (len(labels), column):
+        return False
+    places, given = _places(kept, labels), kept.verdict.label_report()["given_label"].to_numpy(dtype=object)
+    return bool((places >= 0).all() and (labels.to_numpy()[places] == given).all())
+
+
+def _places(kept: KeptVerdict, labels: pd.Series[Any]) -> Any:
+    """Find the judged rows by their names, or by their places; -1 for one that is not there."""
+    if kept.about.names is None or isinstance(labels.index, pd.RangeIndex):
+        return kept.about.places
+    return pd.Index(labels.index.map(str)).get_indexer(pd.Index(kept.about.names))
+
+
+def _settle(kept: KeptVerdict, labels: pd.Series[Any], decided: pd.Series[Any], args: argparse.Namespace) -> Verdict:
+    """Settle the judged rows by what was decided; a label of no class says only that the row was looked at."""
+    known = set(kept.verdict.classes_.tolist())
+    place = {row: number for number, row in enumerate(_places(kept, labels).tolist())}
+    checked = {
+        place[row]: label if is_known and label in known else None
+        for row, (label, is_known) in decided_rows(labels, args.decisions).items()
+        if row in place
+    }
+    return kept.verdict.settle(checked, guarantee=args.guarantee) if checked else kept.verdict
+
+
+def _conclude(args: argparse.Namespace, labels: pd.Series[Any], final: pd.Series[Any], verdict: Verdict | None) -> int:
+    """Say what was written, and what is certain."""
+    if verdict is not None:
+        print(verdict.summary())
+    elif not args.only_decided:
+        print("no .noisyfit file of this table was found: only decided labels are changed. Name it with --judged.")
+    print(f"{(labels != final).sum():,} of {len(labels):,} labels changed\nwritten: {args.out}")
+    if args.report is not None and verdict is not None:
+        write_report(args.report, args.input, verdict)
+        print(f"written: {args.report}")
+    promise = None if verdict is None else verdict._promise_
+    if args.fail_over is None or (promise is not None and 100 * promise.wrong[0] <= args.fail_over):
+        return DONE
+    if promise is None:
+        print(f"--fail-over {args.fail_over:g}: nothing is certain with fewer than 20 rows checked in order")
+        return DONE
+    print(f"more than {args.fail_over:g} % of the labels are wrong, with 95 % certainty")
+    return OVER
+
+
+def ids_of(table: Table, column: str | None) -> pd.Index | None:
+    """Give the column that names the rows."""
+    if column is None:
+        return None
+    check_named(table, [column])
+    ids = pd.Index(table.values(column), name=column)
+    if ids.hasnans or not ids.is_unique:
+        twice = ids[ids.duplicated() | ids.isna()][0]
+        raise ValueError(f"{table.path}: column {column!r} must name each row, got {twice!r} for several, or none.")
+    return ids
+
+
+def check_named(table: Table, columns: Sequence[str]) -> None:
+    """Raise unless the table has the columns."""
+    unknown = [name for name in columns if name not in table.columns]
+    if unknown:
+        raise ValueError(f"{table.path} has no column {unknown[0]!r}. It has {', '.join(map(repr, table.columns))}.")
+
+
+def export_for_people(args: argparse.Namespace) -> int:
+    """Write the rows to check as tasks for Label Studio, and beside them the labelling interface of a project.
+
+    `noisyfit check` has to be run before. Export what people label as JSON, and hand it to `noisyfit apply`.
+    """
+    interface = args.label_studio.with_suffix(".xml")
+    for path in (args.label_studio, interface):
+        check_may_write(path, args.force, FORCE)
+    labels, shown = _labels_and_rows(args)
+    kept = _find_judged(args, labels)
+    if kept is None:
+        raise ValueError(f"No .noisyfit file of {args.input} was found. Run noisyfit check, or name it with --judged.")
+    verdict = kept.verdict
+    rows = verdict.rows_to_check(args.rows)
+    proposed = np.searchsorted(verdict.classes_, rows["proposed_label"].to_numpy(verdict.classes_.dtype))
+    scores = verdict.soft_labels_[rows.index, proposed]
+    rows.index = labels.index[_places(kept, labels)[rows.index]]
+    tasks: dict[str, Any] = {"y": labels, "scores": scores, "image_prefix": args.image_prefix, "overwrite": args.force}
+    export_tasks(rows, shown, args.label_studio, **tasks)
+    kind = "image" if args.input.is_dir() else "table"
+    write_atomically(interface, labeling_config(verdict.classes_, kind).encode())
+    print(f"{len(rows)} tasks, in the order in which to label\nwritten: {args.label_studio}\nwritten: {interface}")
+    return DONE
+
+
+def _labels_and_rows(args: argparse.Namespace) -> tuple[pd.Series[Any], Any]:
+    """Give labels, indexed by the rows' names, and what people see of the rows."""
+    if args.input.is_dir():
+        paths, found = list_images(args.input)
+        names = pd.Index([path.relative_to(args.input).as_posix() for path in paths], name="path")
+        return pd.Series([NO_LABEL if label is None else label for label in found], names, dtype=object), paths
+    if args.label is None:
+        raise ValueError("--label is needed: the column of the labels.")
+    table = read_table(args.input)
+    return _labels_by_name(table, args), table.frame().drop(columns=args.label)
+
+
+def _labels_by_name(table: Table, args: argparse.Namespace) -> pd.Series[Any]:
+    labels = pd.Series([NO_LABEL if label is None else label for label in labels_of(table, args.label)], dtype=object)
+    ids = ids_of(table, args.id)
+    if ids is not None:
+        labels.index = ids
+    return labels
