@@ -20,7 +20,7 @@ Codes = NDArray[np.int64]
 
 STRATA = 5
 _LEAST_SPREAD = 0.1  # that a row counts with: a judge may be sure and wrong
-WRONG_ANSWERS = 0.1  # of a stratum's, that bounds allow for: twice what people may well get wrong
+WRONG_ANSWERS = 0.05  # of each stratum, that intervals allow for
 Z = 1.959964  # of 95 %, both ends; of a single end 97.5 %
 _STEPS = 32  # halvings of the multiplier's logarithm
 _LARGEST = 1e9  # multiplier

@@ -147,19 +147,31 @@ class Inquiry:
             return self.judgement, None
         grounds = self.judgement.grounds
         opinion = grounds.opinion.after_checks(grounds.odds.wrong[known.rows], known.labels != self.given[known.rows])
-        rows = np.arange(0)
-        if grounds.knows or len(known.rows) >= ENOUGH:
-            rows = choose_rows(self.given, grounds.odds, opinion, self.margin, grounds.fixed)
-        chosen, sample, refused = self._mark(rows), self._sample(known), None
+        chosen, sample, refused = self._choose(known, opinion), self._sample(known), None
         if self.guarantee is not None and not (sample and sample.of_changes(chosen, _quantile(self.guarantee))[0] >= 0):
-            chosen, refused = (
-                self._mark(rows[:0]),
-                (
-                    f"{len(sample.answers.rows) if sample else 0} checked rows do not prove with {self.guarantee:.0%} "
-                    "certainty that changing others is no loss"
-                ),
+            chosen[:] = False
+            refused = (
+                f"{len(sample.answers.rows) if sample else 0} checked rows do not prove with {self.guarantee:.0%} "
+                "certainty that changing others is no loss"
             )
         return self._conclude(known, opinion, chosen, sample, refused)
+
+    def _choose(self, known: Checks, opinion: Opinion) -> NDArray[np.bool_]:
+        """Mark the rows to change by the opinion; none where changes make more of the known rows wrong than right."""
+        grounds, enough = self.judgement.grounds, len(known.rows) >= ENOUGH
+        if not (grounds.knows or enough):
+            return self._mark(known.rows[:0])
+        chosen = self._mark(choose_rows(self.given, grounds.odds, opinion, self.margin, grounds.fixed))
+        if enough and self._balance(known, chosen) < 0:  # the sets that the judge knows are no guide to this one
+            chosen[:] = False
+        return chosen
+
+    def _balance(self, known: Checks, chosen: NDArray[np.bool_]) -> int:
+        """Count what the changes would make right of the rows that are known, less what they would make wrong."""
+        rows, labels = (part[chosen[known.rows]] for part in known)
+        return int((self.judgement.grounds.odds.proposed[rows] == labels).sum()) - int(
+            (self.given[rows] == labels).sum()
+        )
 
     def _conclude(
         self, known: Checks, opinion: Opinion, chosen: NDArray[np.bool_], sample: _Sample | None, refused: str | None
@@ -300,7 +312,7 @@ class _Sample:
 
     @property
     def _n_mistaken(self) -> float:
-        return WRONG_ANSWERS * len(self.known.rows)
+        return 2 * WRONG_ANSWERS * len(self.known.rows)  # some have twice as many as is usual
 
     @property
     def _n_wrong(self) -> int:

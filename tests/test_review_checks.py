@@ -100,6 +100,10 @@ def draw_cases():
     yield five, [look(five, true, 50, 3, left_out=30), look(five, true, 20, 4, unknown=1)]
     large, true = draw_inquiry(2000, 5, 2, lopsided=True)
     yield large, [NO_CHECKS, look(large, true, 20, 5), look(large, true, 50, 6, unknown=4, others=100)]
+    misled, _ = draw_inquiry(800, 2, 4)  # the surest suspects are right, doubtful ones wrong
+    odds = misled.judgement.grounds.odds
+    true = np.where(np.abs(odds.wrong + 0.5) < 1.5, odds.proposed, misled.given)
+    yield misled, [look(misled, true, 19, 10), look(misled, true, 60, 10)]
     two, true = draw_inquiry(1000, 2, 3, lopsided=True, knows=False, seeds=(0, 5))
     yield two, [look(two, true, 7, 7), look(two, true, 20, 8), look(two, true, 50, 9, left_out=10, others=5)]
 
@@ -187,6 +191,10 @@ def test_the_file_holds_what_is_to_be_compared():
     assert len(promises) >= 12
     assert 5 <= sum(promise is None for promise in promises) < len(promises)
     assert any(promise["changes"] > 100 for promise in promises if promise)
+    # changes that lose on the rows that are known are not made
+    assert any(
+        not checks["found"]["changed"] for kept in CASES for checks in kept["checks"] if len(checks["rows"]) == 60
+    )
     sizes = {len(unpack(kept, "given")) for kept in CASES}
     assert min(sizes) == 60
     assert max(sizes) == 2000

@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from noisyfit import JointOptimizationClassifier, judge_labels
 from noisyfit.noise import corrupt_labels, symmetric_noise
+from noisyfit.settling import Checks
 
 NAMES = np.array(["ant", "bee", "cat", "dog"])
 LABEL_FACTS = ("corrected_labels_", "soft_labels_", "transition_matrix_")
@@ -174,11 +175,12 @@ def test_a_row_that_nobody_can_tell_was_looked_at(drawn, nothing):
 
 
 def test_a_guarantee_forbids_changes_that_are_not_proven():
-    outputs, given, true = draw(rate=0.1, skill=0.5, seed=3)
+    outputs, given, true = draw(rate=0.3, skill=0.7, seed=3)
     bold = judge_labels(given, outputs)
     checked = look(bold, true, 25)
     cautious = judge_labels(given, outputs).settle(checked, guarantee=0.95)
     others = np.setdiff1d(np.arange(len(given)), list(checked))
+    assert (bold.settle(checked).corrected_labels_ != given)[others].sum() > 100
     assert (cautious.corrected_labels_ == given)[others].all()
     assert "do not prove with 95% certainty" in cautious.correction_refused_
     outputs, given, true = draw(rate=0.3, skill=0.97)
@@ -186,6 +188,33 @@ def test_a_guarantee_forbids_changes_that_are_not_proven():
     sure.settle(look(sure, true, 50), guarantee=0.95)
     assert (sure.corrected_labels_ == true).mean() > 0.9
     assert sure.correction_refused_ is None
+
+
+def test_nothing_else_changes_where_changes_lose_on_the_rows_that_are_known():
+    """Where the judge is surest the labels are right, and elsewhere most are wrong: no shift and slope fits that."""
+    rng = np.random.RandomState(0)
+    n, sure = 600, np.arange(600) < 200
+    given = rng.randint(2, size=n)
+    proba = np.full((n, 2), 0.5)
+    at_other = np.where(sure, 0.95, 0.6)
+    proba[np.arange(n), 1 - given], proba[np.arange(n), given] = at_other, 1 - at_other
+    true = np.where(sure | (rng.rand(n) < 0.4), given, 1 - given)
+    verdict = judge_labels(given, [proba, proba])
+    inquiry = verdict._inquiry_
+    known = Checks(np.arange(n), true)
+    opinion = inquiry.judgement.grounds.opinion.after_checks(np.full(60, 1.0), np.ones(60, bool))
+    checked = verdict.rows_to_check(60).index
+    answers = {row: true[row] for row in checked}
+    assert sum(sure[row] for row in checked) >= 10
+    verdict.settle(answers)
+    others = np.setdiff1d(np.arange(n), checked)
+    changed = verdict.corrected_labels_[others] != given[others]
+    assert (verdict.corrected_labels_ == true)[others].sum() >= (given == true)[others].sum() or not changed.any()
+    chosen = np.zeros(n, bool)
+    chosen[sure] = True
+    assert inquiry._balance(known, chosen) == -200
+    assert inquiry._balance(known, ~chosen) == (true != given)[~sure].sum() - (true == given)[~sure].sum()
+    assert not inquiry.with_seed(1)._choose(Checks(np.flatnonzero(sure)[:30], true[sure][:30]), opinion).any()
 
 
 def test_the_other_labels_are_left_where_checks_show_no_gain():

@@ -4,7 +4,7 @@
 const Checks = (() => {
   const STRATA = 5;
   const ENOUGH = 20;
-  const WRONG_ANSWERS = 0.1;
+  const WRONG_ANSWERS = 0.05;
   const CAUTION = 0.18;
   const Z = 1.959964;
   const Z_ONE_SIDED = 1.6448536269514722;
@@ -262,6 +262,7 @@ const Checks = (() => {
     const isWrong = ({ row, label }) => label !== inquiry.given[row];
     const opinion = afterChecks(inquiry.opinion, known.map((check) => keptSurprise(inquiry, check.row, isWrong(check))));
     const chosen = inquiry.knows || known.length >= ENOUGH ? chooseRows(inquiry, opinion) : new Uint8Array(inquiry.nRows);
+    if (known.length >= ENOUGH && balance(inquiry, known, chosen) < 0) chosen.fill(0);
     const changed = chosen.slice();
     for (const { row } of known) changed[row] = 0;
     const expected = expectedGain(inquiry, changed, opinion, known.filter(isWrong).length);
@@ -270,6 +271,11 @@ const Checks = (() => {
     if (found.nSampled < ENOUGH) return { ...found, gain: expected, promise: null };
     const [low, high] = gainOf(sample);
     return { ...found, gain: { mean: clamp(expected.mean, low, high), low, high }, promise: promiseOf(sample) };
+  }
+
+  // What the changes would make right of the rows that are known, less what they would make wrong.
+  function balance({ given, proposed }, known, chosen) {
+    return sum(known.filter(({ row }) => chosen[row]).map(({ row, label }) => (proposed[row] === label) - (given[row] === label)));
   }
 
   function keptSurprise({ opinion, wrong, surprises }, row, isWrong) {
@@ -307,7 +313,7 @@ const Checks = (() => {
       }
     }
     const nWrong = known.filter(({ row, label }) => label !== given[row]).length;
-    return { all, changes, answers, nWrong, nKnown: known.length, nRows: inquiry.nRows, nMistaken: WRONG_ANSWERS * known.length };
+    return { all, changes, answers, nWrong, nKnown: known.length, nRows: inquiry.nRows, nMistaken: 2 * WRONG_ANSWERS * known.length };
   }
 
   function beyondSample(sizes, answers, found, z, errors) {
