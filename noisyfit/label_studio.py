@@ -28,6 +28,7 @@ __all__ = ["export_tasks", "labeling_config"]
 
 _SAMPLE_NAME = "sample"
 _TAGS = {"text": "Text", "html": "HyperText", "image": "Image", "table": "Table"}  # and the names in the tasks' data
+_LIKELY = 0.5
 _COLUMNS = ("given_label", "proposed_label", "reason")
 _URL_BEGINNINGS = ("/", "http://", "https://")
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -66,9 +67,10 @@ def export_tasks(
     kind : {"text", "html", "image", "table"} or None, default=None
         What `X` holds. None takes files with the endings of pictures for images, other strings for texts.
     scores : array-like of shape (len(rows),) or None, default=None
-        Probability that the proposed label is right, in [0, 1], by which Label Studio sorts; None writes none.
+        Probability that the proposed label is right, in [0, 1]. Where it is below one half the given label is
+        predicted, with the rest, so that nobody is led to a change. None predicts the proposed label, without a score.
     with_predictions : bool, default=True
-        Whether the proposed label is preselected. False lets people decide without a hint.
+        Whether the predicted label is preselected. False lets people decide without a hint.
     image_prefix : str, default=""
         What stands before each image path, such as "/data/local-files/?d=" for Label Studio's local storage. Behind a
         prefix that begins with "/" or "http", paths are percent-encoded.
@@ -343,12 +345,13 @@ def _checked_scores(scores: ArrayLike | None, n_rows: int) -> list[float | None]
 def _prediction(data: dict[str, Any], score: float | None) -> dict[str, Any]:
     from . import __version__  # the package imports its modules before it has a version
 
+    is_kept = score is not None and score < _LIKELY
     result = {
         "id": f"row{data['row']}",
         "from_name": CHOICES_NAME,
         "to_name": _SAMPLE_NAME,
         "type": "choices",
-        "value": {"choices": [label_text(data["proposed_label"])]},
+        "value": {"choices": [label_text(data["given_label" if is_kept else "proposed_label"])]},
     }
     prediction = {"model_version": f"noisyfit {__version__}", "result": [result]}
-    return prediction if score is None else prediction | {"score": score}
+    return prediction if score is None else prediction | {"score": 1 - score if is_kept else score}

@@ -85,6 +85,14 @@ def test_a_task_says_what_was_found_about_its_row(tmp_path):
     }
 
 
+def test_nobody_is_led_to_a_change_that_is_not_likely(tmp_path):
+    tasks = export(tmp_path, make_rows(["a", "a"], ["b", "b"]), ["t", "u"], scores=[0.25, 0.5])
+    chosen = [
+        (task["predictions"][0]["result"][0]["value"]["choices"], task["predictions"][0]["score"]) for task in tasks
+    ]
+    assert chosen == [(["a"], 0.75), (["b"], 0.5)]
+
+
 def test_scores_and_predictions_are_optional(tmp_path):
     rows = make_rows(["a"], ["b"])
     assert "score" not in export(tmp_path, rows)[0]["predictions"][0]
