@@ -44,7 +44,8 @@ print(cleaned.query("grower_status != 'kept'")[["bottle", "grower_given", "growe
 
 # %%
 # On the page people accept a proposal or keep what was given, and export their decisions. A reviewer who knows the true
-# label of every suspect would export this:
+# label of every suspect would export this. The other rows are settled by the decisions; ``--only-decided`` would leave
+# them as they were given. The page asks about 50 rows first, which prove more: see :doc:`plot_fifty_checks`.
 suspects = cleaned[cleaned["grower_status"] != "kept"]
 given = suspects["grower_given"].fillna("")
 agreed = suspects["grower"] == true_label[suspects.index]

@@ -84,7 +84,7 @@ class LabelCorrector(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         y : array-like of shape (n_samples,)
             Noisy labels.
         **fit_params : dict
-            For the corrector's ``fit``: `sample_weight`, `groups`.
+            For the corrector's ``fit``: `sample_weight`, `groups`, `checked`.
 
         Returns
         -------
