@@ -14,12 +14,14 @@ import pandas as pd
 
 from . import __version__
 from ._files import check_may_write, write_atomically
+from ._validation import check_number
 from .image_files import list_images
 from .label_studio import export_tasks, labeling_config
 from .review import apply_decisions
 from .review.decisions import decided_rows
+from .settling import NO_CLASS, UNKNOWN, Checks
 from .tables import Table, labels_of, read_table
-from .verdict import Verdict
+from .verdict import MOST_CERTAIN, Verdict
 from .verdict_file import KeptVerdict, read_verdict
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "OVER",
     "apply_to_table",
     "check_named",
+    "check_outputs",
     "export_for_people",
     "ids_of",
     "write_report",
@@ -66,26 +69,47 @@ def apply_to_table(args: argparse.Namespace) -> int:
     What `clean` or `check` has found lies beside the page, in a file that ends in .noisyfit. Without it, or with
     --only-decided, the decided rows alone change. All else stays as it is in the table.
     """
-    for path in (args.out, args.report):
-        if path is not None:
-            check_may_write(path, args.force, FORCE)
+    _check_apply(args)
     table = read_table(args.input)
     labels = _labels_by_name(table, args)
     try:
-        decided = apply_decisions(labels, args.decisions)
+        final = apply_decisions(labels, args.decisions)
         kept = None if args.only_decided else _find_judged(args, labels)
-        verdict = None if kept is None else _settle(kept, labels, decided, args)
+        answers = {} if kept is None else decided_rows(labels, args.decisions)
     except ValueError as error:
         raise ValueError(f"{args.decisions} does not fit {args.input}. {error}") from error
-    if args.report is not None and verdict is None:
+    if args.report is not None and kept is None:
         raise ValueError("--report needs the .noisyfit file that was written beside the page: name it with --judged.")
-    final = decided.copy()
+    verdict = None if kept is None else _settle(kept, labels, answers, args.guarantee)
     if kept is not None and verdict is not None:
-        places = _places(kept, labels)
-        others = (decided == labels).to_numpy()[places]
-        final.iloc[places[others]] = verdict.label_report()["corrected_label"].to_numpy(dtype=object)[others]
+        # what was taken all at once on the page nobody has looked at: it is settled like any other row
+        answered = {row for row, (_, is_known) in answers.items() if is_known}
+        others = np.array([row not in answered for row in _places(kept, labels).tolist()], bool)
+        settled = verdict.label_report()["corrected_label"].to_numpy(dtype=object)
+        final.iloc[_places(kept, labels)[others]] = settled[others]
     table.write(args.out, {args.label: [None if label == NO_LABEL else label for label in final]})
     return _conclude(args, labels, final, verdict)
+
+
+def _check_apply(args: argparse.Namespace) -> None:
+    check_outputs(args, (args.out, args.report), (args.input, args.decisions, args.judged))
+    if args.guarantee is not None:
+        check_number("--guarantee", args.guarantee, low=0.5, high=MOST_CERTAIN, hint="0.95 is usual.")
+    if args.only_decided and (args.report, args.fail_over, args.guarantee) != (None, None, None):
+        raise ValueError("--only-decided settles nothing: leave out --report, --fail-over and --guarantee.")
+
+
+def check_outputs(args: argparse.Namespace, outputs: Sequence[Path | None], inputs: Sequence[Path | None]) -> None:
+    """Raise where a file to write is there, is one of those that are read, or is to be written twice."""
+    written = [path for path in outputs if path is not None]
+    for path in written:
+        check_may_write(path, args.force, FORCE)
+    places = [path.absolute() for path in written]
+    if len(set(places)) < len(places):
+        raise ValueError(f"The files to write must differ, got {', '.join(map(str, written))}.")
+    for read in inputs:
+        if read is not None and read.absolute() in places:
+            raise ValueError(f"{read} is read: name another file to write.")
 
 
 def _find_judged(args: argparse.Namespace, labels: pd.Series[Any]) -> KeptVerdict | None:
@@ -120,16 +144,23 @@ def _places(kept: KeptVerdict, labels: pd.Series[Any]) -> Any:
     return pd.Index(labels.index.map(str)).get_indexer(pd.Index(kept.about.names))
 
 
-def _settle(kept: KeptVerdict, labels: pd.Series[Any], decided: pd.Series[Any], args: argparse.Namespace) -> Verdict:
-    """Settle the judged rows by what was decided; a label of no class says only that the row was looked at."""
-    known = set(kept.verdict.classes_.tolist())
-    place = {row: number for number, row in enumerate(_places(kept, labels).tolist())}
-    checked = {
-        place[row]: label if is_known and label in known else None
-        for row, (label, is_known) in decided_rows(labels, args.decisions).items()
+def _settle(
+    kept: KeptVerdict, labels: pd.Series[Any], answers: dict[int, tuple[Any, bool]], guarantee: float | None
+) -> Verdict:
+    """Settle the judged rows by the answers; one that is none of the classes says that the given label is wrong."""
+    number = {label: code for code, label in enumerate(kept.verdict.classes_.tolist())}
+    place = {row: i for i, row in enumerate(_places(kept, labels).tolist())}
+    found = {
+        place[row]: number.get(label, NO_CLASS) if is_known else UNKNOWN
+        for row, (label, is_known) in answers.items()
         if row in place
     }
-    return kept.verdict.settle(checked, guarantee=args.guarantee) if checked else kept.verdict
+    rows = np.array(sorted(found), np.int64)
+    checks = Checks(rows, np.array([found[row] for row in rows.tolist()], np.int64))
+    inquiry = kept.verdict._inquiry_
+    assert inquiry is not None
+    kept.verdict._take(inquiry.after(checks, guarantee))
+    return kept.verdict
 
 
 def _conclude(args: argparse.Namespace, labels: pd.Series[Any], final: pd.Series[Any], verdict: Verdict | None) -> int:
@@ -177,8 +208,7 @@ def export_for_people(args: argparse.Namespace) -> int:
     `noisyfit check` has to be run before. Export what people label as JSON, and hand it to `noisyfit apply`.
     """
     interface = args.label_studio.with_suffix(".xml")
-    for path in (args.label_studio, interface):
-        check_may_write(path, args.force, FORCE)
+    check_outputs(args, (args.label_studio, interface), (args.input, args.judged))
     labels, shown = _labels_and_rows(args)
     kept = _find_judged(args, labels)
     if kept is None:

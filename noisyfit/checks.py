@@ -75,6 +75,10 @@ def read_checks_of_fit(checked: Any, codes: Codes, classes: NDArray[Any], index:
     Rows that are not in an index are left out: they are those of the test part.
     """
     n_rows = len(codes)
+    if isinstance(checked, (tuple, pd.Categorical)) or (hasattr(checked, "__array__") and not hasattr(checked, "iloc")):
+        checked = np.asarray(checked, dtype=object)
+    if isinstance(checked, pd.Series) and index is None and set(checked.index) == set(range(n_rows)):
+        checked = checked.sort_index()  # row numbers, in any order
     if isinstance(checked, pd.Series) and index is not None and not checked.index.equals(index):
         known = checked[checked.index.isin(index)]
         if len(checked) and not len(known):
@@ -82,7 +86,10 @@ def read_checks_of_fit(checked: Any, codes: Codes, classes: NDArray[Any], index:
                 f"`checked` must name rows of the data, but none of its index is in theirs, {checked.index[0]!r} say."
             )
         return read_checks(known, codes, classes, index)
-    if isinstance(checked, (pd.Series, np.ndarray, list)) and len(checked) == n_rows and not _are_decisions(checked):
+    by_row = (
+        isinstance(checked, (pd.Series, np.ndarray, list)) and np.ndim(checked) == 1 and not _are_decisions(checked)
+    )
+    if by_row and len(checked) == n_rows:
         looked_at = np.flatnonzero(~np.asarray(pd.isna(np.asarray(checked, dtype=object))))
         values = np.asarray(checked, dtype=object)[looked_at].tolist()
         return Checks(looked_at, _encode(values, looked_at.tolist(), classes, "checked"))
@@ -123,9 +130,12 @@ def _find_row(key: Any, index: pd.Index, name: str) -> int:
             f"`{name}` must name rows by their index, got {key!r}, which no row has. Take them from the index of "
             "rows_to_check()."
         ) from None
-    if not isinstance(place, int):
-        raise ValueError(f"`{name}` must name one row at a time, but several have the index {key!r}.")
-    return place
+    if not isinstance(place, (int, np.integer)):
+        raise ValueError(
+            f"`{name}` must name one row at a time, but several have the index {key!r}. Reset the index before "
+            "the fit, or pass judge_labels another one."
+        )
+    return int(place)
 
 
 def _encode(labels: Iterable[Any], keys: list[Any], classes: NDArray[Any], name: str) -> Codes:

@@ -328,8 +328,9 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
             together, but for those of a Dataset.
         checked : array-like of shape (n_samples,), mapping, Series, path, DataFrame, list of dict or None, default=None
             True labels of rows that people have looked at. They are learned as they are, never averaged away, and the
-            labels are judged by them. One entry a row, None where nobody looked: this is what cross-validation can cut,
-            with metadata routing. Or as in `settle`; rows that X and y have not in their index are left out then.
+            labels are judged by them. One entry a row, None where nobody looked: this is what cross-validation cuts,
+            with metadata routing. Or as in `settle`, with the index or row numbers of this very X; of a mapping or
+            Series, rows that the index of X or y lacks are left out.
 
         Returns
         -------

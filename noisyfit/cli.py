@@ -17,14 +17,14 @@ import numpy as np
 import pandas as pd
 
 from . import __version__
-from ._files import check_may_write, write_atomically
+from ._files import write_atomically
 from .checked_files import (
     DONE,
-    FORCE,
     JUDGED,
     NO_LABEL,
     apply_to_table,
     check_named,
+    check_outputs,
     export_for_people,
     ids_of,
     write_report,
@@ -180,7 +180,12 @@ def _check(args: argparse.Namespace) -> int:
     Look at the 50 rows that the page asks about, export the decisions, and run `noisyfit apply`.
     """
     if args.review is None:
-        args.review = args.input.with_name(f"{args.input.stem}-review.html")
+        source = args.input.absolute()
+        args.review = (
+            args.input.parent / f"{source.stem}-review.html"
+            if source.name == args.input.name
+            else Path(f"{source.stem}-review.html")
+        )
     return _clean(args)
 
 
@@ -191,11 +196,7 @@ def _check_clean(args: argparse.Namespace) -> None:
         raise ValueError("--label is needed: the column of the labels.")
     if args.size < SMALLEST:
         raise ValueError(f"--size must be at least {SMALLEST} pixels, got {args.size}.")
-    written = _files_to_write(args)
-    for path in written:
-        check_may_write(path, args.force, FORCE)
-    if len({path.absolute() for path in written}) < len(written):
-        raise ValueError("--out, --review and --report must name different files.")
+    check_outputs(args, _files_to_write(args), (args.input,))
 
 
 def _files_to_write(args: argparse.Namespace) -> list[Path]:

@@ -116,6 +116,8 @@ def restore_fit(clf: Any, fit: dict[str, Any]) -> None:
     }
     names = fit["feature_names_in"]
     clf.__dict__.update(attributes if names is None else {**attributes, "feature_names_in_": names})
+    if inquiry is None and fit.get("bearings") is not None:
+        raise TypeError("written between two releases; fit again")
     if inquiry is not None:
         judged = fit["arrays"]["soft_labels_"], corrected, interval, gain, fit["refused"]
         parts = (*judged, fit["arrays"]["transition_matrix_"], fit["bearings"], fit["grounds"])

@@ -28,6 +28,7 @@ __all__ = [
     "ENOUGH",
     "NOTHING_JUDGED",
     "NO_CHECKS",
+    "NO_CLASS",
     "UNKNOWN",
     "Checks",
     "ContradictionError",
@@ -40,6 +41,7 @@ __all__ = [
 
 ENOUGH = 20  # answers to sampled rows from which on something is promised
 UNKNOWN = -1  # in place of a class number: looked at, but nobody can tell
+NO_CLASS = -2  # the given label is wrong, and the true one none of the classes
 _SURE = 0.95  # of a bound
 
 
@@ -87,7 +89,9 @@ class Inquiry:
     seeds : tuple of int
         Of the orders that were asked for.
     at_fit : Checks
-        Those of the checks that were known before the fit.
+        Those of the checks that it begins with.
+    learned : bool
+        Whether the judgement rests on those.
     guarantee : float or None
         Certainty with which changes must be no loss.
     """
@@ -99,6 +103,7 @@ class Inquiry:
     checks: Checks = NO_CHECKS
     seeds: tuple[int, ...] = (0,)
     at_fit: Checks = NO_CHECKS
+    learned: bool = True
     guarantee: float | None = None
 
     @cached_property
@@ -112,6 +117,11 @@ class Inquiry:
         """Strata of the rows."""
         return stratify(self.wrong)
 
+    @property
+    def apart(self) -> Codes:
+        """Rows that no sample stands for, since the judgement, and with it the order, rests on them."""
+        return self.at_fit.rows if self.learned else NO_CHECKS.rows
+
     def rows_to_check(self, n: int, seed: int) -> Codes:
         """Give the next rows to look at, in order."""
         first = looking_order(self.wrong, self.strata, n + len(self.checks.rows), seed, self.groups)
@@ -121,16 +131,18 @@ class Inquiry:
         """Note that an order was asked for."""
         return self if seed in self.seeds else self._replace(seeds=(*self.seeds, seed))
 
+    def ended(self, guarantee: float | None) -> Inquiry:
+        """Forget the checks that came after the fit."""
+        return self._replace(checks=self.at_fit, guarantee=guarantee)
+
     def after(self, new: Checks, guarantee: float | None) -> Inquiry:
-        """Add checks; none at all forgets those that came after the fit.
+        """Add checks.
 
         Raises
         ------
         ContradictionError
             If a row has another label than before, or none any more.
         """
-        if not len(new.rows):
-            return self._replace(checks=self.at_fit, guarantee=guarantee)
         labels = np.full(len(self.given), UNKNOWN)
         labels[self.checks.rows] = self.checks.labels
         against = np.flatnonzero((labels[new.rows] != UNKNOWN) & (labels[new.rows] != new.labels))
@@ -151,7 +163,7 @@ class Inquiry:
         if self.guarantee is not None and not (sample and sample.of_changes(chosen, _quantile(self.guarantee))[0] >= 0):
             chosen[:] = False
             refused = (
-                f"{len(sample.answers.rows) if sample else 0} checked rows do not prove with {self.guarantee:.0%} "
+                f"{sample.n_answers if sample else 0} checked rows do not prove with {self.guarantee:.0%} "
                 "certainty that changing others is no loss"
             )
         return self._conclude(known, opinion, chosen, sample, refused)
@@ -181,7 +193,8 @@ class Inquiry:
         unknown = ~self._mark(known.rows)
         changed = np.flatnonzero(chosen & unknown)
         corrected = self.given.copy()
-        corrected[changed], corrected[known.rows] = odds.proposed[changed], known.labels
+        corrected[changed] = odds.proposed[changed]
+        corrected[known.rows] = np.where(known.labels == NO_CLASS, self.given[known.rows], known.labels)
         gain = expected_gain(odds, changed, opinion, int(wrong_there.sum()))
         if sample is None:
             totals = opinion.total_shares(odds.wrong[unknown]) + wrong_there.sum()
@@ -209,8 +222,9 @@ class Inquiry:
             soft = soft_labels[block]
             soft *= ratio[block, np.newaxis]
             soft[np.arange(len(soft)), self.given[block]] = 1 - wrong[block]
-        soft_labels[known.rows] = 0
-        soft_labels[known.rows, known.labels] = 1
+        named = known.labels != NO_CLASS
+        soft_labels[known.rows[named]] = 0
+        soft_labels[known.rows[named], known.labels[named]] = 1
         return soft_labels
 
     def _sample(self, known: Checks) -> _Sample | None:
@@ -219,9 +233,10 @@ class Inquiry:
         for seed in self.seeds:
             order = looking_order(self.wrong, self.strata, len(self.checks.rows), seed, self.groups)
             drawn[order[: np.append(np.flatnonzero(~seen[order]), len(order))[0]]] = True
-        drawn[self.at_fit.rows] = False  # the order rests on a fit that knew them
-        sample = _Sample(self.given, self.judgement.grounds.odds.proposed, self.strata, known, drawn)
-        return sample if len(sample.answers.rows) >= ENOUGH else None
+        apart = self._mark(self.apart)
+        proposed = self.judgement.grounds.odds.proposed
+        sample = _Sample(self.given, proposed, self.strata, known, drawn & ~apart, apart)
+        return sample if sample.n_answers >= ENOUGH else None
 
     def _mark(self, rows: Codes) -> NDArray[np.bool_]:
         marks = np.zeros(len(self.given), bool)
@@ -245,43 +260,40 @@ class ContradictionError(ValueError):
 
 @dataclass(frozen=True)
 class _Sample:
-    """Answers to rows that were drawn, and to others that somebody chose: those are known and stand for no other."""
+    """Answers, and which are to rows that were drawn: these stand for all rows, those that somebody chose do not.
+
+    A drawn row stays in the sample if somebody has chosen it, too. Of what the sample says of all rows, what is known
+    is taken off, whoever asked for it: the rest is what is left open.
+    """
 
     given: Codes
     proposed: Codes
     strata: Codes
     known: Checks
     drawn: NDArray[np.bool_]
+    apart: NDArray[np.bool_]  # rows that no sample stands for: those that the fit knew
 
-    @cached_property
-    def answers(self) -> Checks:
-        """Those to rows that were drawn."""
-        kept = self.drawn[self.known.rows]
-        return Checks(self.known.rows[kept], self.known.labels[kept])
-
-    @cached_property
-    def asked_about(self) -> NDArray[np.bool_]:
-        """Marks of the rows that they stand for."""
-        marks = np.ones(len(self.given), bool)
-        marks[self.known.rows] = self.drawn[self.known.rows]
-        return marks
+    @property
+    def n_answers(self) -> int:
+        """Answers to rows that were drawn."""
+        return int(self.drawn[self.known.rows].sum())
 
     def promise(self, chosen: NDArray[np.bool_]) -> Promise:
         """Say what is certain."""
-        rows, labels = self.answers
-        n_rows, n_known, one_sided = len(self.given), len(self.known.rows), _quantile(_SURE)
-        n_wrong = self._n_wrong
-        low, high = self._beyond_sample(self.asked_about, labels != self.given[rows], Z, wrong_answers=WRONG_ANSWERS)
+        rows, labels = self.known
+        n_rows, one_sided = len(self.given), _quantile(_SURE)
+        low, high = self._beyond_known(~self.apart, labels != self.given[rows], Z, wrong_answers=WRONG_ANSWERS)
+        low += max(self._n_wrong - self._n_mistaken, 0)
         right = np.where(chosen[rows], self.proposed[rows], self.given[rows]) == labels
-        least_right = self._beyond_sample(self.asked_about, right, one_sided)[0] + n_known
-        changes = self.asked_about & chosen
-        right_changes = self._beyond_sample(changes, right, one_sided)[0] + max(n_wrong - self._n_mistaken, 0)
+        least_right = self._beyond_known(~self.apart, right, one_sided)[0] + len(rows) - self._n_mistaken
+        changes = ~self.apart & chosen
+        right_changes = self._beyond_known(changes, right, one_sided, wrong_answers=WRONG_ANSWERS)[0]
         return Promise(
-            len(rows),
-            outwards(((low + n_wrong) / n_rows, (high + n_wrong) / n_rows)),
-            least_right / n_rows,
-            int(changes.sum() - chosen[rows].sum()) + n_wrong,
-            math.floor(right_changes + 1e-6),
+            self.n_answers,
+            outwards((low / n_rows, (high + self._n_wrong) / n_rows)),
+            max(least_right, 0) / n_rows,
+            int(changes.sum() - changes[rows].sum()) + self._n_wrong,
+            math.floor(right_changes + max(self._n_wrong - self._n_mistaken, 0) + 1e-6),
         )
 
     def gain(self, chosen: NDArray[np.bool_]) -> tuple[float, float]:
@@ -292,27 +304,29 @@ class _Sample:
 
     def of_changes(self, chosen: NDArray[np.bool_], z: float) -> tuple[float, float]:
         """Give the interval of labels made right, less those made wrong, by changes of rows that nobody looked at."""
-        rows, labels = self.answers
+        rows, labels = self.known
         value = (labels == self.proposed[rows]) * 1.0 - (labels == self.given[rows])
-        among = self.asked_about & chosen
-        low, high = self._beyond_sample(among, (value + 1) / 2, z, missed=WRONG_ANSWERS)
-        n_left = among.sum() - chosen[rows].sum()
+        among = ~self.apart & chosen
+        errors = {"wrong_answers": WRONG_ANSWERS, "missed": WRONG_ANSWERS}
+        low, high = self._beyond_known(among, (value + 1) / 2, z, **errors)
+        n_left = among.sum() - among[rows].sum()
         return 2 * low - n_left, 2 * high - n_left
 
-    def _beyond_sample(
+    def _beyond_known(
         self, among: NDArray[np.bool_], found: NDArray[Any], z: float, **errors: float
     ) -> tuple[float, float]:
         """Give the interval of the number of rows with a property, of those that nobody has answered for."""
-        low, high = interval_of_share(count(self.strata, self.answers.rows, found, among), z, **errors)
-        n_among, of_sample = among.sum(), among[self.answers.rows]
-        n_found = found[of_sample].sum()
-        most = n_among - of_sample.sum()
-        within = [min(max(share * n_among - n_found, 0.0), most) for share in (low, high)]
-        return float(within[0]), float(within[1])
+        in_sample, of_known = self.drawn[self.known.rows], among[self.known.rows]
+        counts = count(self.strata, self.known.rows[in_sample], found[in_sample], among)
+        n_among, n_found = among.sum(), found[of_known].sum()
+        most = n_among - of_known.sum()
+        low, high = (min(max(share * n_among - n_found, 0.0), most) for share in interval_of_share(counts, z, **errors))
+        return float(low), float(high)
 
     @property
     def _n_mistaken(self) -> float:
-        return 2 * WRONG_ANSWERS * len(self.known.rows)  # some have twice as many as is usual
+        # some have twice as many as is usual; what the fit was told is taken for the truth
+        return 2 * WRONG_ANSWERS * float((~self.apart[self.known.rows]).sum())
 
     @property
     def _n_wrong(self) -> int:
@@ -335,7 +349,7 @@ def published(judgement: Judgement, given: Codes, classes: NDArray[Any]) -> dict
 
 def describe_inquiry(inquiry: Inquiry) -> dict[str, Any]:
     """Give all but labels and judgement, for a file."""
-    names = ("margin", "groups", "checks", "seeds", "at_fit", "guarantee")
+    names = ("margin", "groups", "checks", "seeds", "at_fit", "learned", "guarantee")
     return {name: getattr(inquiry, name) for name in names}
 
 
@@ -352,7 +366,7 @@ def inquiry_from(given: Codes, judgement: Judgement, kept: dict[str, Any]) -> In
         if rows.ndim != 1 or rows.shape != labels.shape or rows.dtype.kind + labels.dtype.kind != "ii":
             raise TypeError(f"checks of shapes {rows.shape} and {labels.shape}")
         if len(rows) and (
-            min(rows.min(), labels.min() - UNKNOWN) < 0 or rows.max() >= n_rows or labels.max() >= n_classes
+            min(rows.min(), labels.min() - NO_CLASS) < 0 or rows.max() >= n_rows or labels.max() >= n_classes
         ):
             raise TypeError("checks of rows or classes that are not there")
     groups = parts["groups"]

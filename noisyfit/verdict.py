@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Self
 
@@ -19,9 +20,9 @@ from .problem import check_groups
 from .report import TrainingLabels, build_label_report, build_summary
 from .settling import NO_CHECKS, ContradictionError, Inquiry, Promise, published
 
-__all__ = ["JudgedLabels", "Verdict", "judge_labels"]
+__all__ = ["MOST_CERTAIN", "JudgedLabels", "Verdict", "judge_labels"]
 
-_MOST_CERTAIN = 0.999
+MOST_CERTAIN = 0.999
 _LIKELY, _OPEN = 0.5, 0.1  # of P(wrong), where words change
 _LARGEST_MISS = 0.02  # of 1 by the sum of a row's probabilities
 
@@ -159,11 +160,12 @@ class JudgedLabels:
         ----------
         checked : mapping, Series, path, DataFrame or list of dict
             From the index of a row, as in `rows_to_check`, to its true label; None or "cannot tell" where nobody can
-            tell. Or the decisions of a review page: the file, its table or its list. An empty one forgets all checks
-            that were settled: back to where the fit ended.
+            tell. Or the decisions of a review page: the file, its table or its list, or annotations of Label Studio.
+            ``{}`` forgets all checks that were settled: back to where the fit ended.
         guarantee : float or None, default=None
             Certainty in (0.5, 1) with which changes of other rows must be no loss; where the checks do not prove that,
-            no other label is changed. None: labels are changed by expected gain.
+            no other label is changed. None: labels are changed by expected gain, also where an earlier call has asked
+            for certainty.
 
         Returns
         -------
@@ -197,15 +199,17 @@ class JudgedLabels:
         """
         inquiry = self._asked()
         if guarantee is not None:
-            check_number("guarantee", guarantee, low=0.5, high=_MOST_CERTAIN, hint="0.95 is usual.")
+            check_number("guarantee", guarantee, low=0.5, high=MOST_CERTAIN, hint="0.95 is usual.")
         index = self._training_labels_.index
         new = read_checks(checked, inquiry.given, self.classes_, index)
         try:
-            inquiry = inquiry.after(new, guarantee)
+            forgets = isinstance(checked, Mapping) and not checked
+            inquiry = inquiry.ended(guarantee) if forgets else inquiry.after(new, guarantee)
         except ContradictionError as error:
             key = error.row if index is None else index[error.row]
             raise ValueError(
-                f"`checked` contradicts an earlier check of row {key!r}. settle({{}}) forgets what was settled so far."
+                f"`checked` contradicts an earlier check of row {key!r}. settle({{}}) forgets what was settled so "
+                "far, but not what was known before."
             ) from None
         self._take(inquiry)
         return self
@@ -337,7 +341,7 @@ def judge_labels(
     units = None if groups is None else check_groups(groups, given)
     known = NO_CHECKS if checked is None else read_checks(checked, given, columns, names)
     judgement = judge(witnesses, given, weight, margin=margin)
-    return Verdict(Inquiry(given, judgement, margin, units, known, at_fit=known), columns, names)
+    return Verdict(Inquiry(given, judgement, margin, units, known, at_fit=known, learned=False), columns, names)
 
 
 def _seed_from(random_state: Any) -> int:
@@ -386,7 +390,7 @@ def _check_labels(
             f"`y` must have one label for each of the {n_rows} rows of `probabilities`, got {labels.shape}."
         )
     found = np.unique(labels)
-    columns = found if classes is None else np.asarray(classes)
+    columns = found if classes is None else np.array(classes)
     if classes is None and len(found) != n_columns and labels.dtype.kind in "iu":
         columns = np.arange(n_columns, dtype=labels.dtype)  # class numbers, of which some may not occur
     if len(columns) != n_columns or len(np.unique(columns)) != n_columns or not np.isin(found, columns).all():

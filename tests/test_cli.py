@@ -238,9 +238,57 @@ def test_an_audit_changes_nothing_and_checks_settle_the_rest(many, tmp_path, cap
     assert 0 < found["checked"]["changes_right"] <= right
     assert found["changed"] == found["checked"]["changes"] == (settled != frame["label"]).sum()
     assert main([*common, "--force", "--fail-over", "60"]) == DONE
-    assert main([*common, "--force", "--only-decided"]) == FAILED  # no report without what was judged
+    assert main([*common, "--force", "--only-decided"]) == FAILED
+    assert "--only-decided settles nothing" in capsys.readouterr().err
     assert main([*common[:-2], "--force", "--only-decided"]) == DONE
     assert set(np.flatnonzero(read(final)["label"] != frame["label"])) <= set(rows)
+
+
+def test_what_nobody_has_looked_at_proves_nothing(many, tmp_path, capsys):
+    """Proposals taken all at once are settled like other rows; a label of no class counts as wrong."""
+    path, frame, truth = many
+    assert main(["check", str(path), "--label", "label", "--epochs", "10", "--quiet"]) == DONE
+    decisions, rows = answer(tmp_path, frame, truth)
+    common = ["apply", str(path), str(decisions), "--label", "label", "--force", "--out"]
+    assert main([*common, str(tmp_path / "answers.csv")]) == DONE
+    said = capsys.readouterr().out
+    document = json.loads(decisions.read_text())
+    other = {"dog": "cat", "cat": "dog"}
+    taken = [
+        {"row": row, "index": row, "given_label": frame["label"][row], "proposed_label": other[frame["label"][row]],
+         "decision": "accept", "label": other[frame["label"][row]], "looked_at": False}
+        for row in range(590) if row not in rows
+    ]  # fmt: skip
+    decisions.write_text(json.dumps({**document, "decisions": document["decisions"] + taken[:200]}))
+    assert main([*common, str(tmp_path / "taken.csv")]) == DONE
+    assert capsys.readouterr().out.replace("taken.csv", "answers.csv") == said
+    assert (tmp_path / "taken.csv").read_bytes() == (tmp_path / "answers.csv").read_bytes()
+    decisions.write_text(json.dumps({**document, "decisions": taken[:200]}))
+    assert main([*common, str(tmp_path / "none.csv"), "--guarantee", "0.95"]) == DONE
+    assert (read(tmp_path / "none.csv")["label"] == frame["label"]).all()
+    strange = [{**d, "label": "horse"} if d["label"] != d["given_label"] else d for d in document["decisions"]]
+    decisions.write_text(json.dumps({**document, "decisions": strange}))
+    report = tmp_path / "report.json"
+    assert main([*common, str(tmp_path / "horses.csv"), "--report", str(report)]) == DONE
+    low, high = json.loads(report.read_text())["noise_rate_interval"]
+    assert low < (frame["label"] != truth)[:590].mean() < high
+    assert (read(tmp_path / "horses.csv")["label"] == "horse").sum() == sum(d["label"] == "horse" for d in strange)
+
+
+def test_no_file_is_written_twice_or_over_one_that_is_read(many, tmp_path, capsys):
+    path, frame, truth = many
+    assert main(["check", str(path), "--label", "label", "--epochs", "3", "--quiet"]) == DONE
+    decisions, _ = answer(tmp_path, frame, truth, n=5)
+    before = decisions.read_bytes()
+    common = ["apply", str(path), str(decisions), "--label", "label", "--force", "--out"]
+    assert main([*common, str(tmp_path / "o.csv"), "--report", str(tmp_path / "o.csv")]) == FAILED
+    assert "must differ" in capsys.readouterr().err
+    assert main([*common, str(decisions)]) == FAILED
+    assert "decisions.json is read" in capsys.readouterr().err
+    assert main(["export", str(path), "--label", "label", "--label-studio", str(tmp_path / "t.xml")]) == FAILED
+    assert decisions.read_bytes() == before
+    assert main([*common, str(tmp_path / "o.csv"), "--guarantee", "95"]) == FAILED
+    assert "`--guarantee` must be" in capsys.readouterr().err
 
 
 def test_checks_are_found_by_names_in_another_order(many, tmp_path, capsys):
@@ -330,14 +378,17 @@ def test_random_labels_are_refused_with_an_exit_code_of_their_own(tmp_path, caps
         (["clean", "{csv}", "--label", "lable", "--out", "o.csv"], "no column 'lable'. Is it 'label'?"),
         (["clean", "none.csv", "--label", "x", "--out", "o.csv"], "none.csv is not there"),
         (["clean", "{csv}", "--label", "label", "--out", "no/o.csv"], "The folder of no/o.csv is not there"),
-        (["clean", "{csv}", "--label", "label", "--out", "o.csv", "--review", "o.csv"], "must name different files"),
+        (
+            ["clean", "{csv}", "--label", "label", "--out", "o.csv", "--review", "o.csv"],
+            "to write must differ",
+        ),
         (["clean", "{csv}", "--label", "label", "--out", "o.csv", "--drop", "x"], "no column 'x'"),
         (["clean", "{csv}", "--label", "label", "--out", "o.csv", "--id", "shape"], "must name each row"),
         (["clean", "{csv}", "--label", "label", "--out", "o.csv", "--epochs", "0"], "`max_epochs` must be"),
         (["clean", "{folder}", "--out", "o.csv", "--size", "4"], "--size must be at least 8 pixels, got 4"),
         (["clean", "{folder}", "--out", "o.csv"], "one folder of images per label"),
         (["check", "{csv}"], "--label is needed"),
-        (["check", "{csv}", "--label", "label", "--report", "train-review.html"], "must name different files"),
+        (["check", "{csv}", "--label", "label", "--report", "train-review.html"], "to write must differ"),
         (["export", "{csv}", "--label-studio", "t.json"], "--label is needed"),
         (["export", "{csv}", "--label", "label", "--label-studio", "{csv}"], "is there already"),
     ],

@@ -147,7 +147,7 @@ def describe(inquiry, every_checks):
         "margin": inquiry.margin,
         "knows": grounds.knows,
         "seeds": list(inquiry.seeds),
-        "at_fit": inquiry.at_fit.rows.tolist(),
+        "at_fit": inquiry.apart.tolist(),
         "labels_at_fit": inquiry.at_fit.labels.tolist(),
         "checks": [
             {"rows": checks.rows.tolist(), "labels": checks.labels.tolist(), "found": found(inquiry, checks)}

@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from noisyfit import JointOptimizationClassifier, judge_labels
 from noisyfit.noise import corrupt_labels, symmetric_noise
+from noisyfit.sampling import looking_order
 from noisyfit.settling import Checks
 
 NAMES = np.array(["ant", "bee", "cat", "dog"])
@@ -152,6 +153,26 @@ def test_rows_of_ones_own_choice_are_known_but_stand_for_no_other(drawn):
     low, high = verdict.noise_rate_interval_
     assert low <= (given != true).mean() <= high
     assert verdict._promise_.n_answers >= 30
+
+
+@pytest.mark.parametrize("first", ["top suspects", "known to be wrong"])
+def test_bounds_hold_whatever_was_chosen_before(first):
+    """Many rows are settled by choice, then the sample is looked at: what it proves is still true of all labels."""
+    holds = []
+    for seed in range(40):
+        outputs, given, true = draw(n=400, seed=seed)
+        verdict = judge_labels(given, outputs)
+        suspects = verdict.label_report()["label_quality"].sort_values().index[:100]
+        own = suspects if first == "top suspects" else np.flatnonzero(given != true)[:70]
+        verdict.settle({row: true[row] for row in own})
+        order = looking_order(verdict._inquiry_.wrong, verdict._inquiry_.strata, 120, seed)
+        rows = [row for row in order if row not in set(own)][:50]
+        verdict._inquiry_ = verdict._inquiry_.with_seed(seed)
+        verdict.settle({row: true[row] for row in rows})
+        low, high = verdict.noise_rate_interval_
+        right = (verdict.corrected_labels_ == true).mean()
+        holds.append((low <= (given != true).mean() <= high, verdict._promise_.right_after <= right))
+    assert np.mean(holds, axis=0).min() >= 0.92
 
 
 def test_the_sample_ends_at_the_first_row_left_out(drawn):
@@ -307,16 +328,38 @@ def test_decisions_of_a_review_page_are_checks(drawn):
     assert_same(facts(verdict.settle(by_hand)), facts(by_page))
 
 
+def test_a_file_in_which_nobody_looked_takes_nothing_back(drawn):
+    verdict, given, true = drawn
+    verdict.settle(look(verdict, true, 25))
+    before = facts(verdict)
+    taken = {"row": 9, "index": 9, "given_label": given[9], "proposed_label": "ant", "decision": "keep",
+             "label": given[9], "looked_at": False}  # fmt: skip
+    for nothing in ([taken], pd.Series(dtype=object)):
+        assert_same(before, facts(verdict.settle(nothing)))
+
+
+def test_wrong_answers_are_allowed_for_where_most_rows_were_checked():
+    outputs, given, _ = draw(n=150, rate=0.0)
+    verdict = judge_labels(given, outputs)
+    checked = look(verdict, given, 60)
+    for row in list(checked)[::20]:  # three mistakes in sixty
+        checked[row] = next(name for name in NAMES if name != given[row])
+    verdict.settle(checked)
+    assert verdict.noise_rate_interval_[0] == 0
+    assert verdict._promise_.right_after <= (verdict.corrected_labels_ == given).mean()
+    assert verdict._promise_.changes_right == 0
+
+
 def test_checks_known_before_are_where_it_begins():
     outputs, given, true = draw()
     known = dict(enumerate(true[:80]))
     verdict = judge_labels(given, outputs, checked=known)
     assert (verdict.corrected_labels_[:80] == true[:80]).all()
-    assert verdict._promise_ is None
+    assert verdict._promise_ is None  # nobody drew these rows
     before = facts(verdict)
     assert verdict.rows_to_check(40).index.min() >= 80
     verdict.settle(look(verdict, true, 40))
-    assert verdict._promise_.n_answers == 40
+    assert verdict._promise_.n_answers >= 40
     assert_same(before, facts(verdict.settle({})))
 
 
@@ -369,6 +412,9 @@ def test_checked_labels_are_learned_as_they_are(iris):
         np.testing.assert_array_equal(clf.corrected_labels_[::3], true[::3])
         assert (clf.soft_labels_[::3].max(axis=1) == 1).all()
         np.testing.assert_array_equal(clf.label_report()["given_label"], given)
+    order = np.random.RandomState(0).permutation(150)
+    shuffled = pd.Series(known[order], index=order)  # row numbers
+    np.testing.assert_array_equal(small().fit(X, given, checked=shuffled).corrected_labels_[::3], true[::3])
     by_row = small().fit(X, given, checked={row: true[row] for row in range(0, 150, 3)})
     np.testing.assert_array_equal(by_row.soft_labels_, small().fit(X, given, checked=known).soft_labels_)
 

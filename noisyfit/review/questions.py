@@ -66,7 +66,7 @@ class Questions(NamedTuple):
             "orders": [_packed(self.order(seed), "<i4") for seed in seeds],
             "checked": inquiry.checks.rows.tolist(),
             "labels": labels[inquiry.checks.labels].tolist(),
-            "at_fit": inquiry.at_fit.rows.tolist(),
+            "at_fit": inquiry.apart.tolist(),
             "n_checks": self.n_checks,
         }
 

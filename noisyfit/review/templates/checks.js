@@ -267,7 +267,7 @@ const Checks = (() => {
     for (const { row } of known) changed[row] = 0;
     const expected = expectedGain(inquiry, changed, opinion, known.filter(isWrong).length);
     const sample = sampleOf(inquiry, rows, known, chosen);
-    const found = { nLookedAt: rows.length, nAnswers: known.length, nSampled: sample.answers.length, chosen, changed };
+    const found = { nLookedAt: rows.length, nAnswers: known.length, nSampled: sample.nSampled, chosen, changed };
     if (found.nSampled < ENOUGH) return { ...found, gain: expected, promise: null };
     const [low, high] = gainOf(sample);
     return { ...found, gain: { mean: clamp(expected.mean, low, high), low, high }, promise: promiseOf(sample) };
@@ -301,43 +301,49 @@ const Checks = (() => {
     const drawn = drawnOf(inquiry, rows);
     const [all, changes] = [inquiry.sizes.slice(), new Array(STRATA).fill(0)];
     for (let i = 0; i < chosen.length; i++) if (chosen[i]) changes[stratum[i]]++;
+    const apart = new Set(inquiry.atFit); // no sample stands for these
+    for (const row of apart) {
+      all[stratum[row]]--;
+      if (chosen[row]) changes[stratum[row]]--;
+    }
     const answers = [];
     for (const { row, label } of known) {
-      if (drawn[row]) {
-        const [isGiven, isProposed] = [given[row] === label, proposed[row] === label];
-        answers.push({ stratum: stratum[row], isChosen: chosen[row] === 1, isGiven, isProposed, isRight: chosen[row] ? isProposed : isGiven });
-      } else {
-        // somebody chose it: it is known, and stands for no other
-        all[stratum[row]]--;
-        if (chosen[row]) changes[stratum[row]]--;
-      }
+      if (apart.has(row)) continue;
+      const [isGiven, isProposed] = [given[row] === label, proposed[row] === label];
+      const [isDrawn, isChosen] = [drawn[row] === 1, chosen[row] === 1];
+      answers.push({ stratum: stratum[row], isDrawn, isChosen, isGiven, isProposed, isRight: isChosen ? isProposed : isGiven });
     }
     const nWrong = known.filter(({ row, label }) => label !== given[row]).length;
-    return { all, changes, answers, nWrong, nKnown: known.length, nRows: inquiry.nRows, nMistaken: 2 * WRONG_ANSWERS * known.length };
+    const nSampled = answers.filter(({ isDrawn }) => isDrawn).length;
+    return { all, changes, answers, nSampled, nWrong, nKnown: known.length, nRows: inquiry.nRows, nMistaken: 2 * WRONG_ANSWERS * answers.length };
   }
 
   function beyondSample(sizes, answers, found, z, errors) {
     const [lookedAt, ofStratum] = [new Array(STRATA).fill(0), new Array(STRATA).fill(0)];
-    for (const answer of answers) {
+    for (const answer of answers.filter(({ isDrawn }) => isDrawn)) {
       lookedAt[answer.stratum]++;
       ofStratum[answer.stratum] += Number(found(answer));
     }
-    const [nAmong, nFound] = [sum(sizes), sum(ofStratum)];
+    // what is known is taken off, whoever asked for it
+    const [nAmong, nFound] = [sum(sizes), sum(answers.map((answer) => Number(found(answer))))];
     const ends = intervalOfShare({ sizes, lookedAt, found: ofStratum }, z, errors);
     return ends.map((share) => clamp(share * nAmong - nFound, 0, nAmong - answers.length));
   }
 
-  function promiseOf({ all, changes, answers, nWrong, nKnown, nRows, nMistaken }) {
+  function promiseOf({ all, changes, answers, nSampled, nWrong, nKnown, nRows, nMistaken }) {
     const ofChanges = answers.filter(({ isChosen }) => isChosen);
     const isRight = (answer) => answer.isRight;
-    const share = beyondSample(all, answers, (answer) => !answer.isGiven, Z, { wrongAnswers: WRONG_ANSWERS }).map((n) => (n + nWrong) / nRows);
-    const leastRight = beyondSample(all, answers, isRight, Z_ONE_SIDED)[0] + nKnown;
-    const rightChanges = beyondSample(changes, ofChanges, isRight, Z_ONE_SIDED)[0] + Math.max(nWrong - nMistaken, 0);
+    const errors = { wrongAnswers: WRONG_ANSWERS };
+    const sureWrong = Math.max(nWrong - nMistaken, 0);
+    const [low, high] = beyondSample(all, answers, (answer) => !answer.isGiven, Z, errors);
+    const share = [(low + sureWrong) / nRows, (high + nWrong) / nRows];
+    const leastRight = beyondSample(all, answers, isRight, Z_ONE_SIDED)[0] + nKnown - nMistaken;
+    const rightChanges = beyondSample(changes, ofChanges, isRight, Z_ONE_SIDED, errors)[0] + sureWrong;
     return {
-      nAnswers: answers.length,
+      nAnswers: nSampled,
       share,
       wrong: [Math.floor(100 * share[0]) / 100, Math.ceil(100 * share[1]) / 100],
-      rightAfter: leastRight / nRows,
+      rightAfter: Math.max(leastRight, 0) / nRows,
       changes: sum(changes) - ofChanges.length + nWrong,
       changesRight: Math.floor(rightChanges + 1e-6),
     };
@@ -346,7 +352,7 @@ const Checks = (() => {
   function gainOf({ changes, answers, nWrong, nRows, nMistaken }) {
     const ofChanges = answers.filter(({ isChosen }) => isChosen);
     const value = ({ isProposed, isGiven }) => (isProposed - isGiven + 1) / 2;
-    const [low, high] = beyondSample(changes, ofChanges, value, Z, { missed: WRONG_ANSWERS });
+    const [low, high] = beyondSample(changes, ofChanges, value, Z, { wrongAnswers: WRONG_ANSWERS, missed: WRONG_ANSWERS });
     const nLeft = sum(changes) - ofChanges.length;
     const least = Math.max(nWrong - 2 * nMistaken, -nWrong); // a right label that was called wrong is lost
     return [(2 * low - nLeft + least) / nRows, (2 * high - nLeft + nWrong) / nRows];
