@@ -2,6 +2,7 @@
 
     python benchmarks/judge/fit_corpus.py ... --out FOLDER          outputs of all rows; some hundred fits will do
     python benchmarks/judge/fifty_checks.py --fits FOLDER           writes results/fifty_checks.json
+    python benchmarks/judge/fifty_checks.py --fits FOLDER --name fifty_checks_suite     of fit_corpus.py --suite
     python benchmarks/judge/fifty_checks.py --fits FOLDER --vary    the constants of the sample, others in their place
 
 Checks are answered by the true labels; in "5 % wrong" by another class in one answer of twenty. The judge's weights are
@@ -233,6 +234,7 @@ def main() -> None:
     parser.add_argument("--fits", type=Path, required=True, help="folder of fit_corpus")
     parser.add_argument("--only", default="", help="part of a set's name")
     parser.add_argument("--vary", action="store_true")
+    parser.add_argument("--name", default="fifty_checks", help="of the file with the results")
     args = parser.parse_args()
     priors, fold = priors_without_sources()
     if args.vary:
@@ -255,7 +257,7 @@ def main() -> None:
     print((100 * by_noise).round(1).to_string())
     rounded = {name: round(100 * float(x), 2) for name, x in limit.items()}
     noises = (100 * by_noise).round(1).T.to_dict()
-    write_json("fifty_checks", sets | {"by checks": table.to_dict(), "width": rounded, "by noise, 50": noises})
+    write_json(args.name, sets | {"by checks": table.to_dict(), "width": rounded, "by noise, 50": noises})
 
 
 def _own_prior(priors: list[Prior], fold: dict[str, int], name: str) -> Prior:

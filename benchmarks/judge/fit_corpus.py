@@ -1,6 +1,7 @@
 """Fit the whole corpus: what witnesses say of rows that they have not seen, and what others make of the labels.
 
     python benchmarks/judge/fit_corpus.py --keel FOLDER --data FOLDER --out FOLDER [--part 0/2]
+    python benchmarks/judge/fit_corpus.py --suite --data FOLDER --out FOLDER       tables and texts of the suite
 
 One file a fit; goes on where it was interrupted. `--part i/n` does every n-th, for several processes.
 """
@@ -30,6 +31,7 @@ from noisyfit.witness import SecondWitness
 
 import corpus_data
 from suite import IMAGES, SlimNet
+from suite_data import PAIRS, load_pair
 
 FOLDS_OF_RIVALS = 5
 MOST_TO_BOOST = 4000  # features times classes: beyond, a fit of boosted trees takes an hour
@@ -37,7 +39,8 @@ MOST_TO_BOOST = 4000  # features times classes: beyond, a fit of boosted trees t
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--keel", type=Path, required=True)
+    parser.add_argument("--keel", type=Path)
+    parser.add_argument("--suite", action="store_true")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--part", default="0/1")
@@ -46,6 +49,10 @@ def main() -> None:
     args = parser.parse_args()
     part, of = map(int, args.part.split("/"))
     args.out.mkdir(parents=True, exist_ok=True)
+    if args.suite:
+        warnings.simplefilter("ignore")
+        fit_suite(args.data, args.out)
+        return
     pairs = [pair for pair in corpus_data.names(args.keel, args.data) if args.only in pair[0]]
     order = np.random.RandomState(0).permutation(len(pairs))  # whatever is done so far is a fair sample
     order = sorted(order, key=lambda i: "images" in pairs[i][0])  # the dear ones last
@@ -63,14 +70,29 @@ def main() -> None:
         except Exception as error:
             print(f"{name} {noise} FAILED {error!r}", flush=True)
             continue
-        part_path = path.with_suffix(".part")
-        with part_path.open("wb") as file:
-            np.savez_compressed(file, **found)
-        part_path.replace(path)
-        print(f"{name} {noise} {len(pair.y_clean)} rows {found['seconds'].round(1).tolist()}", flush=True)
+        keep(path, found)
 
 
-def fit(pair: corpus_data.Pair, name: str) -> dict[str, Any]:
+def keep(path: Path, found: dict[str, Any]) -> None:
+    part_path = path.with_suffix(".part")
+    with part_path.open("wb") as file:
+        np.savez_compressed(file, **found)
+    part_path.replace(path)
+    print(
+        f"{path.stem} {len(found.get('given', found['seconds']))} rows {found['seconds'].round(1).tolist()}", flush=True
+    )
+
+
+def fit_suite(folder: Path, out: Path) -> None:
+    """Fit the suite's pairs but for images, and for embeddings of texts, with seed 0."""
+    for pair in PAIRS:
+        name, noise = pair.split("/")
+        path = out / f"{name.removesuffix('_genre')}__{noise}.npz"
+        if not (path.exists() or name.startswith(("cifar", "clinc", "trec_embedding"))):
+            keep(path, fit(load_pair(pair, folder, 0), name))
+
+
+def fit(pair: Any, name: str) -> dict[str, Any]:
     """Fit with the defaults; keep what the judge is told, and the CPU seconds of fit, second witness and decision."""
     kept: dict[str, Any] = {}
     decide, ask = joint_optimisation.judge, SecondWitness.outputs
@@ -82,7 +104,7 @@ def fit(pair: corpus_data.Pair, name: str) -> dict[str, Any]:
         seconds[part] = time.process_time() - start
         return found
 
-    def keep(witnesses: Any, *args: Any) -> Any:
+    def listen(witnesses: Any, *args: Any) -> Any:
         kept["witnesses"] = [proba.copy() for proba in witnesses]
         return timed("decision", decide, witnesses, *args)
 
@@ -91,7 +113,7 @@ def fit(pair: corpus_data.Pair, name: str) -> dict[str, Any]:
         params |= {"module": SlimNet, "module_params": {"widths": (24, 48, 48, 96, 96)}, "max_epochs": 40, **IMAGES}
     clf = JointOptimizationClassifier(**params)
     with (
-        mock.patch.object(joint_optimisation, "judge", keep),
+        mock.patch.object(joint_optimisation, "judge", listen),
         mock.patch.object(SecondWitness, "outputs", lambda self: timed("witness", ask, self)),
         mock.patch.object(witness, "_n_cores", return_value=1),  # one after the other, for the sake of the seconds
     ):
