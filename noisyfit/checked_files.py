@@ -19,7 +19,7 @@ from .image_files import list_images
 from .label_studio import export_tasks, labeling_config
 from .review import apply_decisions
 from .review.decisions import decided_rows
-from .settling import NO_CLASS, UNKNOWN, Checks
+from .settling import ENOUGH, NO_CLASS, UNKNOWN, Checks
 from .tables import Table, labels_of, read_table
 from .verdict import MOST_CERTAIN, Verdict
 from .verdict_file import KeptVerdict, read_verdict
@@ -177,7 +177,7 @@ def _conclude(args: argparse.Namespace, labels: pd.Series[Any], final: pd.Series
     if args.fail_over is None or (promise is not None and 100 * promise.wrong[0] <= args.fail_over):
         return DONE
     if promise is None:
-        print(f"--fail-over {args.fail_over:g}: nothing is certain with fewer than 20 rows checked in order")
+        print(f"--fail-over {args.fail_over:g}: nothing is certain with fewer than {ENOUGH} rows checked in order")
         return DONE
     print(f"more than {args.fail_over:g} % of the labels are wrong, with 95 % certainty")
     return OVER

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from .belief import Codes
 from .review.decision_files import CANNOT_TELL
 from .review.decisions import decided_rows
+from .review.keys import find_place
 from .settling import UNKNOWN, Checks
 
 __all__ = ["read_checks", "read_checks_of_fit"]
@@ -24,9 +25,7 @@ _KINDS = (
 )
 
 
-def read_checks(
-    checked: Any, given: Codes, classes: NDArray[Any], index: pd.Index | None, name: str = "checked"
-) -> Checks:
+def read_checks(checked: Any, given: Codes, classes: NDArray[Any], index: pd.Index | None) -> Checks:
     """Turn checks into numbers.
 
     Parameters
@@ -40,8 +39,6 @@ def read_checks(
         Labels that the numbers stand for.
     index : Index or None
         The rows' index.
-    name : str, default="checked"
-        What messages call the checks.
 
     Returns
     -------
@@ -63,10 +60,10 @@ def read_checks(
         keys: list[Any] = rows.tolist()
     elif isinstance(checked, (Mapping, pd.Series)):
         keys, true = list(checked.keys()), list(checked.values() if isinstance(checked, Mapping) else checked.array)
-        rows = _find_rows(keys, len(given), index, name)
+        rows = _find_rows(keys, len(given), index)
     else:
-        raise TypeError(f"`{name}` must be {_KINDS}, got {type(checked).__name__}.")
-    return _once(rows, _encode(true, keys, classes, name), keys, name)
+        raise TypeError(f"`checked` must be {_KINDS}, got {type(checked).__name__}.")
+    return _once(rows, _encode(true, keys, classes), keys)
 
 
 def read_checks_of_fit(checked: Any, codes: Codes, classes: NDArray[Any], index: pd.Index | None) -> Checks:
@@ -92,7 +89,7 @@ def read_checks_of_fit(checked: Any, codes: Codes, classes: NDArray[Any], index:
     if by_row and len(checked) == n_rows:
         looked_at = np.flatnonzero(~np.asarray(pd.isna(np.asarray(checked, dtype=object))))
         values = np.asarray(checked, dtype=object)[looked_at].tolist()
-        return Checks(looked_at, _encode(values, looked_at.tolist(), classes, "checked"))
+        return Checks(looked_at, _encode(values, looked_at.tolist(), classes))
     if isinstance(checked, np.ndarray):
         raise ValueError(
             f"`checked` must have one entry for each of the {n_rows} rows, None where nobody looked, or be {_KINDS}; "
@@ -110,58 +107,54 @@ def _are_decisions(checked: Any) -> bool:
     return isinstance(checked, list) and len(checked) > 0 and isinstance(checked[0], dict)
 
 
-def _find_rows(keys: list[Any], n_rows: int, index: pd.Index | None, name: str) -> Codes:
+def _find_rows(keys: list[Any], n_rows: int, index: pd.Index | None) -> Codes:
     if index is None:
         for key in keys:
             if isinstance(key, (bool, np.bool_)) or not isinstance(key, (int, np.integer)) or not 0 <= key < n_rows:
                 raise ValueError(
-                    f"`{name}` must name rows by their numbers, 0 to {n_rows - 1:,}, got {key!r}. Take them from the "
+                    f"`checked` must name rows by their numbers, 0 to {n_rows - 1:,}, got {key!r}. Take them from the "
                     "index of rows_to_check()."
                 )
         return np.array(keys, dtype=np.int64)
-    return np.array([_find_row(key, index, name) for key in keys], dtype=np.int64)
+    return np.array([_find_row(key, index) for key in keys], dtype=np.int64)
 
 
-def _find_row(key: Any, index: pd.Index, name: str) -> int:
-    try:
-        place = index.get_loc(key)
-    except (KeyError, TypeError):
-        raise ValueError(
-            f"`{name}` must name rows by their index, got {key!r}, which no row has. Take them from the index of "
-            "rows_to_check()."
-        ) from None
-    if not isinstance(place, (int, np.integer)):
-        raise ValueError(
-            f"`{name}` must name one row at a time, but several have the index {key!r}. Reset the index before "
-            "the fit, or pass judge_labels another one."
-        )
-    return int(place)
+def _find_row(key: Any, index: pd.Index) -> int:
+    unknown = (
+        f"`checked` must name rows by their index, got {key!r}, which no row has. Take them from the index of "
+        "rows_to_check()."
+    )
+    ambiguous = (
+        f"`checked` must name one row at a time, but several have the index {key!r}. Reset it before the fit, or "
+        "pass judge_labels another one."
+    )
+    return find_place(key, index, unknown, ambiguous)
 
 
-def _encode(labels: Iterable[Any], keys: list[Any], classes: NDArray[Any], name: str) -> Codes:
+def _encode(labels: Iterable[Any], keys: list[Any], classes: NDArray[Any]) -> Codes:
     numbers = {label: number for number, label in enumerate(classes.tolist())}
     codes = []
     for label, key in zip(labels, keys, strict=True):
         value: Any = label.item() if isinstance(label, np.generic) else label
         if type(value).__hash__ is None:
-            raise TypeError(f"`{name}` must hold labels, got {label!r} for row {key!r}.")
+            raise TypeError(f"`checked` must hold labels, got {label!r} for row {key!r}.")
         if value in numbers:
             codes.append(numbers[value])
         elif (isinstance(value, str) and value == CANNOT_TELL) or (not isinstance(value, tuple) and pd.isna(value)):
             codes.append(UNKNOWN)
         else:
             raise ValueError(
-                f"`{name}` must hold labels of the fit, {classes.tolist()[:10]}, or None where nobody can tell; got "
+                f"`checked` must hold labels of the fit, {classes.tolist()[:10]}, or None where nobody can tell; got "
                 f"{label!r} for row {key!r}."
             )
     return np.array(codes, dtype=np.int64)
 
 
-def _once(rows: Codes, labels: Codes, keys: list[Any], name: str) -> Checks:
+def _once(rows: Codes, labels: Codes, keys: list[Any]) -> Checks:
     order = np.argsort(rows, kind="stable")
     rows, labels = rows[order], labels[order]
     again = np.flatnonzero((rows[1:] == rows[:-1]) & (labels[1:] != labels[:-1]))
     if len(again):
-        raise ValueError(f"`{name}` must give each row one label, got two for row {keys[order[again[0]]]!r}.")
+        raise ValueError(f"`checked` must give each row one label, got two for row {keys[order[again[0]]]!r}.")
     first = np.append(True, rows[1:] != rows[:-1]) if len(rows) else np.empty(0, bool)
     return Checks(rows[first], labels[first])

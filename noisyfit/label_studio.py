@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from ._files import check_may_write, write_atomically
 from ._validation import check_choice
 from .review.decision_files import CANNOT_TELL, CHOICES_NAME
-from .review.keys import json_key, json_label, label_text
+from .review.keys import find_place, json_key, json_label, label_text
 from .review.samples import _names_a_picture, samples_as_json
 
 __all__ = ["export_tasks", "labeling_config"]
@@ -244,16 +244,12 @@ def _places_of(rows: pd.DataFrame, X: Any, y: Any) -> NDArray[np.int64]:
 
 
 def _place_of(key: Any, index: pd.Index) -> int:
-    try:
-        place = index.get_loc(key)
-    except (KeyError, TypeError):
-        raise ValueError(
-            f"`rows` must name rows of `X`, got {key!r}, which is none of its {len(index)}. Pass X as it was given to "
-            "fit, and y if that had an index."
-        ) from None
-    if not isinstance(place, int):
-        raise ValueError(f"`rows` must name one row each, but several have the index {key!r}. Give them other names.")
-    return place
+    unknown = (
+        f"`rows` must name rows of `X`, got {key!r}, which is none of its {len(index)}. Pass X as it was given to fit, "
+        "and y if that had an index."
+    )
+    ambiguous = f"`rows` must name one row each, but several have the index {key!r}. Give them other names."
+    return find_place(key, index, unknown, ambiguous)
 
 
 def _check_given(rows: pd.DataFrame, y: Any, places: NDArray[np.int64]) -> None:

@@ -43,6 +43,7 @@ ENOUGH = 20  # answers to sampled rows from which on something is promised
 UNKNOWN = -1  # in place of a class number: looked at, but nobody can tell
 NO_CLASS = -2  # the given label is wrong, and the true one none of the classes
 _SURE = 0.95  # of a bound
+_LIKELY, _OPEN = 0.5, 0.1  # of P(wrong), where words change
 
 
 class Checks(NamedTuple):
@@ -127,6 +128,10 @@ class Inquiry:
         first = looking_order(self.wrong, self.strata, n + len(self.checks.rows), seed, self.groups)
         return first[~self._mark(self.checks.rows)[first]][:n]
 
+    def reasons(self, rows: Codes) -> list[str]:
+        """Say of each row why it is asked about."""
+        return [_why(wrong) for wrong in self.wrong[rows].tolist()]
+
     def with_seed(self, seed: int) -> Inquiry:
         """Note that an order was asked for."""
         return self if seed in self.seeds else self._replace(seeds=(*self.seeds, seed))
@@ -172,7 +177,7 @@ class Inquiry:
         """Mark the rows to change by the opinion; none where changes make more of the known rows wrong than right."""
         grounds, enough = self.judgement.grounds, len(known.rows) >= ENOUGH
         if not (grounds.knows or enough):
-            return self._mark(known.rows[:0])
+            return np.zeros(len(self.given), bool)
         chosen = self._mark(choose_rows(self.given, grounds.odds, opinion, self.margin, grounds.fixed))
         if enough and self._balance(known, chosen) < 0:  # the sets that the judge knows are no guide to this one
             chosen[:] = False
@@ -181,9 +186,8 @@ class Inquiry:
     def _balance(self, known: Checks, chosen: NDArray[np.bool_]) -> int:
         """Count what the changes would make right of the rows that are known, less what they would make wrong."""
         rows, labels = (part[chosen[known.rows]] for part in known)
-        return int((self.judgement.grounds.odds.proposed[rows] == labels).sum()) - int(
-            (self.given[rows] == labels).sum()
-        )
+        proposed = self.judgement.grounds.odds.proposed[rows]
+        return int((proposed == labels).sum()) - int((self.given[rows] == labels).sum())
 
     def _conclude(
         self, known: Checks, opinion: Opinion, chosen: NDArray[np.bool_], sample: _Sample | None, refused: str | None
@@ -229,7 +233,7 @@ class Inquiry:
 
     def _sample(self, known: Checks) -> _Sample | None:
         """Tell the rows that were drawn from those that somebody chose: all up to the first that was not looked at."""
-        seen, drawn = self._mark(self.checks.rows), self._mark(self.at_fit.rows[:0])
+        seen, drawn = self._mark(self.checks.rows), np.zeros(len(self.given), bool)
         for seed in self.seeds:
             order = looking_order(self.wrong, self.strata, len(self.checks.rows), seed, self.groups)
             drawn[order[: np.append(np.flatnonzero(~seen[order]), len(order))[0]]] = True
@@ -331,6 +335,14 @@ class _Sample:
     @property
     def _n_wrong(self) -> int:
         return int((self.known.labels != self.given[self.known.rows]).sum())
+
+
+def _why(wrong: float) -> str:
+    if wrong >= _LIKELY:
+        return f"probably wrong ({wrong:.0%})"
+    if wrong >= _OPEN:
+        return f"may be wrong ({wrong:.0%})"
+    return f"seems right ({1 - wrong:.0%}): errors hide there, too"
 
 
 def published(judgement: Judgement, given: Codes, classes: NDArray[Any]) -> dict[str, Any]:

@@ -23,7 +23,6 @@ from .settling import NO_CHECKS, ContradictionError, Inquiry, Promise, published
 __all__ = ["MOST_CERTAIN", "JudgedLabels", "Verdict", "judge_labels"]
 
 MOST_CERTAIN = 0.999
-_LIKELY, _OPEN = 0.5, 0.1  # of P(wrong), where words change
 _LARGEST_MISS = 0.02  # of 1 by the sum of a row's probabilities
 
 
@@ -143,7 +142,7 @@ class JudgedLabels:
         report = {
             "given_label": self.classes_[inquiry.given[rows]],
             "proposed_label": self.classes_[inquiry.judgement.grounds.odds.proposed[rows]],
-            "reason": [_why(share) for share in inquiry.wrong[rows]],
+            "reason": inquiry.reasons(rows),
         }
         index = self._training_labels_.index
         return pd.DataFrame(report, index=pd.Index(rows) if index is None else index[rows])
@@ -349,15 +348,6 @@ def _seed_from(random_state: Any) -> int:
         as_random_state(random_state)  # raises for an int that cannot be a seed
         return int(random_state)
     return int(as_random_state(random_state).randint(np.iinfo(np.int32).max))
-
-
-def _why(wrong: float) -> str:
-    """Say why a row is asked about."""
-    if wrong >= _LIKELY:
-        return f"probably wrong ({wrong:.0%})"
-    if wrong >= _OPEN:
-        return f"may be wrong ({wrong:.0%})"
-    return f"seems right ({1 - wrong:.0%}): errors hide there, too"
 
 
 def _check_probabilities(probabilities: Any) -> list[NDArray[np.float32]]:

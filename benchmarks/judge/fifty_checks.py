@@ -3,7 +3,7 @@
     python benchmarks/judge/fit_corpus.py ... --out FOLDER          outputs of all rows; some hundred fits will do
     python benchmarks/judge/fifty_checks.py --fits FOLDER           writes results/fifty_checks.json
     python benchmarks/judge/fifty_checks.py --fits FOLDER --name fifty_checks_suite     of fit_corpus.py --suite
-    python benchmarks/judge/fifty_checks.py --fits FOLDER --vary    the constants of the sample, others in their place
+    python benchmarks/judge/fifty_checks.py --fits FOLDER --vary    other constants; results/fifty_checks_varied.json
 
 Checks are answered by the true labels; in "5 % wrong" by another class in one answer of twenty. The judge's weights are
 learned with the set's source left out; all else is what the package does. In every column the checked rows have their
@@ -13,6 +13,7 @@ true label, so that only what is inferred for the others differs.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import sys
 from collections.abc import Iterator
@@ -40,7 +41,7 @@ from learn import FOLDS, GROUPS, folds_of, inputs_of, learn_known, learn_trees, 
 from results import write_json
 
 KIND = "networks and trees"
-NUMBERS = (20, 35, 50, 100)
+NUMBERS = (20, 25, 30, 40, 50, 70, 100)
 DRAWS = 5
 WRONG_ANSWERS = 0.05
 
@@ -194,25 +195,77 @@ def all_fits(folder: Path, only_of: str = "") -> Iterator[tuple[str, str, dict[s
 
 
 def vary(folder: Path, priors: list[Prior], fold: dict[str, int]) -> None:
-    """Put others in the place of the sample's constants: widths, and how often intervals hold at 20 and 50 checks."""
-    variants: dict[str, dict[str, Any]] = {"as it is": {}}
-    variants |= {f"{n} strata": {"STRATA": n} for n in (3, 4, 7, 10)}
-    variants |= {f"least spread {x}": {"_LEAST_SPREAD": x} for x in (0.0, 0.05, 0.2)}
-    fits = list(all_fits(folder))[::3]
-    for variant, constants in variants.items():
-        found = joblib.Parallel(2)(joblib.delayed(_varied)(fit, priors, fold, constants) for fit in fits)
-        means = pd.DataFrame([line for lines in found for line in lines]).groupby("checks").mean().round(3)
-        print(f"{variant}\n{means.to_string()}", flush=True)
-    for share in (0.0, 0.05, 0.07, 0.1):
-        found = joblib.Parallel(2)(joblib.delayed(_varied)(fit, priors, fold, {}, share) for fit in fits)
-        means = pd.DataFrame([line for lines in found for line in lines]).groupby("checks").mean().round(3)
-        print(f"{share:.0%} wrong answers allowed for\n{means.to_string()}", flush=True)
+    """Put others in the place of the constants: of the sample, of the allowance, and of what is changed."""
+    samples: dict[str, dict[str, Any]] = {"as it is": {}}
+    samples |= {f"{n} strata": {"STRATA": n} for n in (3, 4, 7, 10)}
+    samples |= {f"least spread {x}": {"_LEAST_SPREAD": x} for x in (0.0, 0.05, 0.2)}
+    fits, result = list(all_fits(folder)), {}
+    for name, constants in samples.items():
+        result[name] = _means(
+            joblib.Parallel(2)(joblib.delayed(_widths)(f, priors, fold, constants) for f in fits[::3])
+        )
+    for share in (0.05, 0.07, 0.1):
+        name = f"{share:.0%} wrong answers allowed for"
+        result[name] = _means(
+            joblib.Parallel(2)(joblib.delayed(_widths)(f, priors, fold, {}, share) for f in fits[::3])
+        )
+    for caution, vetoes in ((0.18, True), (0.18, False), (0.1, True), (0.1, False), (0.3, True)):
+        found = joblib.Parallel(2)(joblib.delayed(_outcomes)(f, priors, fold, caution, vetoes) for f in fits)
+        name = f"caution {caution}, {'no ' * (not vetoes)}veto"
+        result[name] = _harm(pd.DataFrame([line for lines in found for line in lines]))
+        print(f"{name}\n{pd.DataFrame(result[name]).to_string()}", flush=True)
+    write_json("fifty_checks_varied", result)
 
 
-def _varied(fit: Any, priors: list[Prior], fold: dict[str, int], constants: Any, allowed: float = 0.0) -> list[Any]:
+def _means(found: list[Any]) -> dict[str, Any]:
+    means = pd.DataFrame([line for lines in found for line in lines]).groupby("checks").mean().round(3)
+    print(means.to_string(), flush=True)
+    return means.to_dict()
+
+
+def _harm(runs: pd.DataFrame) -> dict[str, Any]:
+    """Give labels right in %, and the share of fits that are harmed, of means over the draws."""
+    by_fit = runs.groupby(["checks", "name", "noise"]).mean().reset_index()
+    by_fit["below defaults"] = by_fit["settled"] < by_fit["defaults"] - 0.01
+    by_fit["harmed"] = by_fit["unchecked gain"] < -0.01
+    columns = ["settled", "defaults", "below defaults", "harmed"]
+    figures = (100 * by_fit.groupby("checks")[columns].mean()).round(2)
+    figures["worst of unchecked"] = (100 * by_fit.groupby("checks")["unchecked gain"].min()).round(2)
+    return figures.to_dict()
+
+
+def _outcomes(fit: Any, priors: list[Prior], fold: dict[str, int], caution: float, vetoes: bool) -> list[Any]:
+    name, noise, arrays = fit
+    judgement, given, true, _ = judged(arrays, _own_prior(priors, fold, name))
+    found = []
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.object(decision, "_CAUTION", caution))
+        if not vetoes:
+            stack.enter_context(mock.patch.object(Inquiry, "_balance", return_value=0))
+        for draw in range(DRAWS):
+            order = Inquiry(given, judgement).rows_to_check(NUMBERS[-1], draw)
+            for n in (20, 50, 100):
+                if n > len(given) // 3:
+                    continue
+                checks = Checks(order[:n], true[order[:n]])
+                known = Inquiry(given, judgement, checks=checks, seeds=(draw,))
+                unchecked = ~np.isin(np.arange(len(given)), order[:n])
+                corrected = known.settled()[0].corrected
+                right = {"settled": corrected, "defaults": judgement.corrected, "given": given}
+                shares = {key: (labels == true)[unchecked].sum() for key, labels in right.items()}
+                line: dict[str, Any] = {"checks": n, "name": name, "noise": noise}
+                line |= {key: (count + n) / len(given) for key, count in shares.items()}
+                line["unchecked gain"] = (shares["settled"] - shares["given"]) / unchecked.sum()
+                found.append(line)
+    return found
+
+
+def _widths(fit: Any, priors: list[Prior], fold: dict[str, int], constants: Any, allowed: float = 0.0) -> list[Any]:
     name, _, arrays = fit
-    judgement, given, true, _ = judged(arrays, priors[fold.get(corpus.corpus_data.source_of(name), 0)])
-    with mock.patch.multiple(sampling, **constants) if constants else mock.patch.object(sampling, "Z", sampling.Z):
+    judgement, given, true, _ = judged(arrays, _own_prior(priors, fold, name))
+    with contextlib.ExitStack() as stack:
+        for constant, value in constants.items():
+            stack.enter_context(mock.patch.object(sampling, constant, value))
         wrong = judgement.grounds.opinion.mean_share(judgement.grounds.odds.wrong)
         strata, found = sampling.stratify(wrong), []
         for draw in range(DRAWS):

@@ -40,6 +40,17 @@ def json_key(key: Any) -> Any:
     return json_label(key)
 
 
+def find_place(key: Any, index: pd.Index, unknown: str, ambiguous: str) -> int:
+    """Give the place of a key in an index; raise a ValueError that says what is asked for, what was found and why."""
+    try:
+        place = index.get_loc(key)
+    except (KeyError, TypeError):
+        raise ValueError(unknown) from None
+    if not isinstance(place, (int, np.integer)):
+        raise ValueError(ambiguous)
+    return int(place)
+
+
 def key_literal(key: Any) -> str:
     """Give a key of an index as it is written in a JSON file."""
     return json.dumps(json_key(key))

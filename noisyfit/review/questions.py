@@ -63,6 +63,7 @@ class Questions(NamedTuple):
             "margin": float(inquiry.margin),
             "knows": bool(knows),
             "classes": codes.tolist(),
+            "reasons": inquiry.reasons(self.order()),
             "orders": [_packed(self.order(seed), "<i4") for seed in seeds],
             "checked": inquiry.checks.rows.tolist(),
             "labels": labels[inquiry.checks.labels].tolist(),

@@ -527,23 +527,18 @@
     const inquiry = Checks.inquiryFrom(kept, rankOf.map((rank) => data.given[rank]));
     const settled = new Map(kept.checked.map((row, i) => [row, kept.labels[i]]));
     const rows = [...inquiry.orders[0]].filter((row) => !settled.has(row));
+    const reasonOf = new Map([...inquiry.orders[0]].map((row, i) => [row, kept.reasons[i]]));
     const rowOf = new Int32Array(nSamples).fill(-1);
     rankOf.forEach((rank, row) => (rowOf[rank] = row));
     const ranks = rows.map((row) => rankOf[row]);
-    return { inquiry, settled, ranks, rankOf, rowOf, wrong: Checks.wrongBefore(inquiry), classes: new Set(kept.classes), step: kept.n_checks, nAsked: kept.n_checks, found: null };
+    return { inquiry, settled, ranks, rankOf, rowOf, reasonOf, classes: new Set(kept.classes), step: kept.n_checks, nAsked: kept.n_checks, found: null };
   }
 
   function isLookedAt(rank) {
     return decisions.has(rank) && !decisions.get(rank).taken;
   }
 
-  // In the words of rows_to_check.
-  function reason(rank) {
-    const wrong = asking.wrong[asking.rowOf[rank]];
-    const share = (value) => `(${(100 * value).toFixed(0)}\u00a0%)`;
-    if (wrong >= 0.5) return `probably wrong ${share(wrong)}`;
-    return wrong >= 0.1 ? `may be wrong ${share(wrong)}` : `seems right ${share(1 - wrong)}: errors hide there, too`;
-  }
+  const reason = (rank) => asking.reasonOf.get(asking.rowOf[rank]);
 
   // Answers by row; a label that no judged row has says only that the row was looked at.
   function answers() {

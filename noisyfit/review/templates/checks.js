@@ -253,8 +253,6 @@ const Checks = (() => {
     };
   }
 
-  const wrongBefore = ({ places, opinion }) => alongGrid(places, meanOnGrid(opinion));
-
   // Judge all labels again; labels are class numbers or UNKNOWN, each row once.
   function settle(inquiry, rows, labels) {
     const known = [];
@@ -383,5 +381,5 @@ const Checks = (() => {
     });
   }
 
-  return { ENOUGH, UNKNOWN, intervalOfShare, inquiryFrom, opinionOf, afterChecks, settle, surpriseAt, unpack, wrongBefore };
+  return { ENOUGH, UNKNOWN, intervalOfShare, inquiryFrom, opinionOf, afterChecks, settle, surpriseAt, unpack };
 })();
