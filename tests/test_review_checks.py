@@ -15,11 +15,11 @@ import pytest
 from scipy.special import expit
 from selenium.webdriver.common.keys import Keys
 from test_review_page import BROWSER, CONTRAST, DRIVER, browser, make_report, page, wait
+from test_settling import draw
 
 from noisyfit import apply_decisions, judge_labels, save_review
 from noisyfit.decision import Bearings, ExpectedGain, Grounds, Judgement, choose_rows, expected_gain
 from noisyfit.judge import Odds, Setting, opinion_of, prior_for
-from noisyfit.noise import corrupt_labels, symmetric_noise
 from noisyfit.sampling import looking_order
 from noisyfit.settling import NO_CHECKS, UNKNOWN, Checks, Inquiry
 
@@ -245,22 +245,11 @@ def test_the_page_gives_the_numbers(page, tmp_path):
 
 # ---------------------------------------------------------------- the page in use
 
-NAMES = np.array(["ant", "bee", "cat", "dog"])
 
-
-def draw_verdict(n=1500, rate=0.25, skill=0.9, index=None, seed=0):
+def draw_verdict(n=1500, index=None):
     """Judge labels of which a quarter is wrong; give the verdict and the true labels."""
-    rng = np.random.RandomState(seed)
-    y = rng.randint(4, size=n)
-    outputs = []
-    for _ in range(2):
-        named = np.where(rng.rand(n) < skill, y, rng.randint(4, size=n))
-        sure = rng.uniform(0.5, 0.95, size=n)
-        proba = np.repeat((1 - sure)[:, np.newaxis] / 3, 4, axis=1)
-        proba[np.arange(n), named] = sure
-        outputs.append(proba)
-    given = NAMES[corrupt_labels(y, symmetric_noise(4, rate), seed)]
-    return judge_labels(given, outputs, index=index), NAMES[y]
+    outputs, given, true = draw(n)
+    return judge_labels(given, outputs, index=index), true
 
 
 @pytest.fixture
