@@ -180,12 +180,7 @@ def _check(args: argparse.Namespace) -> int:
     Look at the 50 rows that the page asks about, export the decisions, and run `noisyfit apply`.
     """
     if args.review is None:
-        source = args.input.absolute()
-        args.review = (
-            args.input.parent / f"{source.stem}-review.html"
-            if source.name == args.input.name
-            else Path(f"{source.stem}-review.html")
-        )
+        args.review = args.input.parent / f"{args.input.resolve().stem}-review.html"
     return _clean(args)
 
 
@@ -298,9 +293,9 @@ def _finish(args: argparse.Namespace, cleaned: Cleaned, shown: Any) -> int:
         print(clf.summary())
         if proposed:
             print(f"labels proposed for rows without one: {proposed:,}")
-        written = _files_to_write(args)
+        written = [path for path in _files_to_write(args) if path.exists()]  # there may be nothing to judge by
         print("\n".join(f"written: {path}" for path in written) or "nothing was written (--dry-run)")
-        if args.run is _check:
+        if args.run is _check and clf._inquiry_ is not None:
             print("no label was changed: look at 50 rows on the page, export the decisions, then: noisyfit apply")
     return REFUSED if clf.correction_refused_ and args.run is _clean else DONE
 

@@ -244,6 +244,12 @@ def test_an_audit_changes_nothing_and_checks_settle_the_rest(many, tmp_path, cap
     assert set(np.flatnonzero(read(final)["label"] != frame["label"])) <= set(rows)
 
 
+def test_a_folder_may_be_the_one_where_one_is(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert main(["check", ".", "--size", "8", "--epochs", "2", "--quiet"]) == DONE
+    assert (folder / "images-review.html").exists()
+
+
 def test_what_nobody_has_looked_at_proves_nothing(many, tmp_path, capsys):
     """Proposals taken all at once are settled like other rows; a label of no class counts as wrong."""
     path, frame, truth = many
