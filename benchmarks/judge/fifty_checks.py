@@ -41,7 +41,7 @@ from learn import FOLDS, GROUPS, folds_of, inputs_of, learn_known, learn_trees, 
 from results import write_json
 
 KIND = "networks and trees"
-NUMBERS = (20, 25, 30, 40, 50, 70, 100)
+NUMBERS = (20, 35, 50, 100)
 DRAWS = 5
 WRONG_ANSWERS = 0.05
 
