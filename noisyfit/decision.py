@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from .belief import Belief, Codes, Floats, form_belief
+from .folds import hardly_seen
 from .judge import FIT_FEATURES, Odds, Opinion, Setting, describe_fit, judge_rows, least_agreement, prior_for
 from .storage import row_blocks
 
@@ -82,6 +83,7 @@ def judge(
     sample_weight: Floats | None = None,
     fixed: NDArray[np.bool_] | None = None,
     margin: float = 0.0,
+    folds: Codes | None = None,
 ) -> Judgement:
     """Judge all given labels by the unseen outputs of one witness or several.
 
@@ -94,37 +96,36 @@ def judge(
     sample_weight : ndarray of shape (n_samples,) or None, default=None
         Weights of the rows.
     fixed : ndarray of shape (n_samples,), bool, or None, default=None
-        Rows that no witness can judge, which keep their labels.
+        Rows that no witness can judge: they keep their labels, and tell nothing of the others.
     margin : float, default=0.0
         Gain that must be expected of a row, P(proposed right) - P(given right), beyond none.
+    folds : ndarray of shape (n_samples,), int64, or None, default=None
+        Fold of each row, of which a witness has learned none. Rows are fixed, too, where nearly all labels of their
+        class in other folds seem wrong: then the witnesses have not seen the class either.
 
     Returns
     -------
     Judgement
     """
-    belief = form_belief(witnesses, given, sample_weight)
-    setting = describe_fit(witnesses, given, belief, sample_weight)
-    odds, opinion = _hear(witnesses, given, belief, setting)
+    heard, fixed = _hear_on_all_but_unseen(witnesses, given, sample_weight, fixed, folds)
+    belief, setting, odds, opinion = heard
     knows = least_agreement(setting.features) >= _LEAST_AGREEMENT
     rows = choose_rows(given, odds, opinion, margin, fixed) if knows else np.arange(0)
     corrected = given.copy()
     corrected[rows] = odds.proposed[rows]
     interval = outwards(interval_of(opinion.total_shares(odds.wrong) / len(given), opinion))
-    if len(witnesses) > 1:  # new rows have one
-        alone = form_belief(witnesses[:1], given, transition_matrix=belief.transition_matrix)
-        setting_alone = describe_fit(witnesses[:1], given, alone, sample_weight)
-        odds_alone, opinion_alone = _hear(witnesses[:1], given, alone, setting_alone)
-    else:
-        setting_alone, odds_alone, opinion_alone = setting, odds, opinion
+    # new rows have one witness
+    matrix = belief.transition_matrix
+    alone = heard if len(witnesses) == 1 else _hear(witnesses[:1], given, sample_weight, fixed, matrix)
     return Judgement(
         _soft_labels(belief, given, odds, opinion.mean_share(odds.wrong)),
         corrected,
         interval,
         expected_gain(odds, rows, opinion),
-        None if len(rows) else _reason(belief, given, setting, interval),
-        belief.transition_matrix,
-        Bearings(belief.transition_matrix, setting_alone, opinion_alone, len(rows) > 0),
-        Grounds(odds, odds_alone.wrong, opinion, fixed, bool(knows)),
+        None if len(rows) else _reason(belief, given, setting, interval, fixed),
+        matrix,
+        Bearings(matrix, alone.setting, alone.opinion, len(rows) > 0),
+        Grounds(odds, alone.odds.wrong, opinion, fixed, bool(knows)),
     )
 
 
@@ -185,10 +186,57 @@ def bearings_from(kept: Any) -> Bearings:
     return Bearings(matrix.astype(np.float64), setting, _opinion_from(opinion), bool(changes))
 
 
-def _hear(witnesses: Sequence[Floats], given: Codes, belief: Belief, setting: Setting) -> tuple[Odds, Opinion]:
+def _hear_on_all_but_unseen(
+    witnesses: Sequence[Floats],
+    given: Codes,
+    sample_weight: Floats | None,
+    fixed: NDArray[np.bool_] | None,
+    folds: Codes | None,
+) -> tuple[_Heard, NDArray[np.bool_] | None]:
+    """Hear witnesses; again without the rows of classes that, by what they say, they have hardly seen."""
+    heard = _hear(witnesses, given, sample_weight, fixed)
+    if folds is None:
+        return heard, fixed
+    seems_right = 1 - heard.opinion.mean_share(heard.odds.wrong)
+    unseen = hardly_seen(given, folds, witnesses[0].shape[1], seems_right)
+    newly = unseen if fixed is None else unseen & ~fixed
+    if not newly.any():
+        return heard, fixed
+    unseen = newly if fixed is None else newly | fixed
+    return _hear(witnesses, given, sample_weight, unseen), unseen
+
+
+class _Heard(NamedTuple):
+    """What witnesses say of a data set, and what the judge makes of it."""
+
+    belief: Belief
+    setting: Setting
+    odds: Odds
+    opinion: Opinion
+
+
+def _hear(
+    witnesses: Sequence[Floats],
+    given: Codes,
+    sample_weight: Floats | None,
+    fixed: NDArray[np.bool_] | None,
+    transition_matrix: NDArray[np.float64] | None = None,
+) -> _Heard:
+    """Hear witnesses on all rows but those that they know nothing of."""
+    if fixed is not None and fixed.all():
+        witnesses = [np.full_like(witness, 1 / witness.shape[1]) for witness in witnesses]
+    elif fixed is not None and fixed.any():
+        sample_weight = np.where(fixed, 0, 1 if sample_weight is None else sample_weight).astype(np.float32)
+    else:
+        fixed = None
+    belief = form_belief(witnesses, given, sample_weight, transition_matrix)
+    setting = describe_fit(witnesses, given, belief, sample_weight)
     prior = prior_for(len(witnesses))
     odds = judge_rows(prior, witnesses, given, belief, setting)
-    return odds, prior.opinion(odds.wrong, setting)
+    if fixed is not None and not fixed.all():  # what is known of them is how many others are wrong
+        odds.wrong[fixed] = logit(expit(odds.wrong[~fixed]).mean())
+        odds.named[fixed] = -np.log(max(witnesses[0].shape[1] - 2, float(_TINY)))
+    return _Heard(belief, setting, odds, prior.opinion(odds.wrong, setting))
 
 
 def _soft_labels(belief: Belief, given: Codes, odds: Odds, wrong: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -268,8 +316,12 @@ def outwards(interval: tuple[float, float]) -> tuple[float, float]:
     return math.floor(100 * low) / 100, math.ceil(100 * high) / 100
 
 
-def _reason(belief: Belief, given: Codes, setting: Setting, interval: tuple[float, float]) -> str | None:
+def _reason(
+    belief: Belief, given: Codes, setting: Setting, interval: tuple[float, float], fixed: NDArray[np.bool_] | None
+) -> str | None:
     """Say why nothing is changed, unless there is nothing to change."""
+    if fixed is not None and fixed.all():
+        return "no label can be judged: the networks that leave out the rows of a class have hardly seen it elsewhere"
     if interval[1] < _WORTH_A_WORD:
         return None
     if least_agreement(setting.features) < _LEAST_AGREEMENT:

@@ -82,7 +82,9 @@ class JointOptimization:
         n_bytes = bytes_of_outputs(len(problem.codes), n_classes, window)
         place = choose_place(params.label_store, n_bytes, problem.device)
         home = problem.device if place == "device" else torch.device("cpu")
-        known = problem.checks.answered().rows
+        kept = problem.checks.answered().rows
+        if problem.folds is not None:
+            kept = np.union1d(kept, np.flatnonzero(problem.beyond_judgement()))
         labels = LabelStore(
             torch.from_numpy(problem.learned).to(home),
             n_classes,
@@ -90,7 +92,7 @@ class JointOptimization:
             label_rule(params.label_update, params.n_relabel),
             soft=params.label_update == "soft",
             in_file=place == "file",
-            fixed=torch.from_numpy(known).to(home) if len(known) else None,
+            fixed=torch.from_numpy(kept).to(home) if len(kept) else None,
         )
         noise = NoiseMatrix(torch.from_numpy(problem.codes).to(home), n_classes, problem.sample_weight)
         return Blocks(self._build_net(params.lr, problem.n_networks), labels, noise)
@@ -162,7 +164,15 @@ class JointOptimization:
         labels.forget_outputs()
         weight = None if problem.sample_weight is None else problem.sample_weight.cpu().numpy()
         found = labels.share_corrected()
-        self._blocks.judgement = judge(witnesses, problem.codes, weight, problem.beyond_judgement(), self.params.margin)
+        assert problem.folds is not None
+        self._blocks.judgement = judge(
+            witnesses,
+            problem.codes,
+            weight,
+            problem.beyond_judgement(),
+            self.params.margin,
+            problem.folds.cpu().numpy(),
+        )
         settled, _ = self._inquire(self._blocks.judgement).settled()
         labels.revise(torch.from_numpy(settled.soft_labels).to(labels.device))
         if settled.refused:

@@ -188,7 +188,7 @@ class LabelStore:
     def revise(self, proba: Tensor) -> None:
         """Make the last step anew, from other distributions; `changes` stay those of the training."""
         self.codes = self._codes_before
-        self.step(proba)
+        self.step(proba if self._fixed is None else proba.clone())  # what was judged is published as it is
         self.changes.pop()
 
     def share_corrected(self) -> float:

@@ -16,7 +16,7 @@ from ._parameters import loader_params, resolve_class_prior
 from .checks import read_checks_of_fit
 from .data import InputKind, Rows, as_rows, check_inputs, items_to_numpy, labels_to_numpy
 from .devices import resolve_device
-from .folds import assign_folds
+from .folds import assign_folds, hardly_seen, spread_groups
 from .settling import NO_CHECKS, Checks
 from .witness import SecondWitness, choose_witness
 
@@ -54,13 +54,11 @@ class Problem(NamedTuple):
         return 1 if self.folds is None else int(self.folds.max()) + 1
 
     def beyond_judgement(self) -> NDArray[np.bool_]:
-        """Mark the rows whose given class those who judge them have not seen: no row outside their fold has it."""
+        """Mark the rows that no network can judge, since those that leave them out have hardly seen their class."""
         assert self.folds is not None
-        folds, weight = self.folds.cpu().numpy(), None if self.sample_weight is None else self.sample_weight.cpu()
-        counts = np.zeros((self.n_networks, len(self.classes)))
-        np.add.at(counts, (folds, self.learned), 1.0 if weight is None else weight.numpy() > 0)
-        elsewhere: NDArray[np.bool_] = (counts.sum(axis=0) - counts)[folds, self.codes] == 0
-        return elsewhere
+        learns = np.ones(len(self.codes)) if self.sample_weight is None else self.sample_weight.cpu().numpy() > 0
+        worth = learns * (self.learned == self.codes)
+        return hardly_seen(self.codes, self.folds.cpu().numpy(), len(self.classes), worth)
 
 
 def check_problem(estimator: Any, X: Any, y: Any, sample_weight: Any, groups: Any, checked: Any, seed: int) -> Problem:
@@ -131,20 +129,20 @@ def encode_given(y: Any, classes: NDArray[Any]) -> NDArray[np.int64]:
 def _deals(
     rows: Rows,
     strata: NDArray[np.int64],
-    units: NDArray[Any] | None,
+    groups: NDArray[Any] | None,
     n_folds: int,
     seed: int,
     weight: NDArray[Any] | None,
     n_deals: int = 1,
 ) -> list[NDArray[np.int64]]:
-    """Deal out the rows to folds so many times, equal rows together, such that two folds have some weight.
+    """Deal out the rows to folds so many times, groups or else equal rows together, such that two have some weight.
 
     Nothing where the first deal is not such.
     """
-    if units is None:
-        units = _equal_rows(rows, strata, n_folds)
+    deal = assign_folds if groups is None else spread_groups
+    units = _equal_rows(rows, strata, n_folds) if groups is None else groups
     random_state = np.random.RandomState(seed)
-    deals = [assign_folds(strata, units, n_folds, random_state) for _ in range(n_deals)]
+    deals = [deal(strata, units, n_folds, random_state) for _ in range(n_deals)]
     usable = [len(np.unique(folds if weight is None else folds[weight > 0])) > 1 for folds in deals]
     return [folds for folds, fits in zip(deals, usable, strict=True) if fits] if usable[0] else []
 

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 __all__ = ["TrainingLabels", "build_label_report", "build_summary", "find_fitted", "label_report", "shrunk_classes"]
 
-_PAIRS_IN_SUMMARY = 10
+_PAIRS_IN_SUMMARY, _CLASSES_IN_SUMMARY = 10, 5
 _OPEN = 0.1  # width of the noise rate's interval from which on the data do not tell
 _SHRUNK = 1 / 3
 
@@ -62,6 +62,7 @@ def build_summary(clf: Any) -> str:
     lines.append(f"labels corrected: {len(issues):,} ({len(issues) / len(report):.1%}){worth}")
     if clf.correction_refused_:
         lines.append(f"correction refused: {clf.correction_refused_}")
+    lines += _told_unjudged(clf)
     lines += _told_checks(clf)
     lines += [
         f"class {name} shrinks from {before:,} to {after:,} labels" for name, before, after in shrunk_classes(clf)
@@ -75,6 +76,18 @@ def build_summary(clf: Any) -> str:
         if len(rest):
             lines.append(f"  and {rest.sum():,} in {len(rest):,} other pairs of classes")
     return "\n".join(lines)
+
+
+def _told_unjudged(clf: Any) -> list[str]:
+    """Say which labels stand because nobody could judge them."""
+    fixed = None if clf._inquiry_ is None else clf._inquiry_.judgement.grounds.fixed
+    if fixed is None or not fixed.any():
+        return []
+    held = np.unique(clf._training_labels_.given[fixed])
+    names = ", ".join(map(str, clf.classes_[held[:_CLASSES_IN_SUMMARY]]))
+    rest = f" and {len(held) - _CLASSES_IN_SUMMARY:,} others" if len(held) > _CLASSES_IN_SUMMARY else ""
+    why = "almost all rows of such a class lie in one group, or there are fewer than networks"
+    return [f"labels that cannot be judged, and are kept: {fixed.sum():,}, of {names}{rest} ({why})"]
 
 
 def _told_checks(clf: Any) -> list[str]:

@@ -72,6 +72,7 @@ def test_equal_rows_and_rows_of_a_group_are_left_out_together(blobs, cross_fitte
         return np.arange(len(codes)) % n_folds
 
     monkeypatch.setattr("noisyfit.problem.assign_folds", spy)
+    monkeypatch.setattr("noisyfit.problem.spread_groups", spy)
     X = np.vstack([X, X[:5]])
     y = np.concatenate([y, y[:5]])
     cross_fitted(max_epochs=1).fit(X, y)

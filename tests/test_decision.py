@@ -87,6 +87,39 @@ def test_fixed_rows_keep_their_labels():
     assert (bound.corrected != given).any()
 
 
+def test_fixed_rows_tell_nothing_of_the_others():
+    outputs, given, _ = draw()
+    fixed = np.arange(len(given)) % 2 == 0
+    bound = judge(outputs, given, fixed=fixed)
+    strange = [np.where(fixed[:, np.newaxis], output[::-1], output) for output in outputs]
+    again = judge(strange, given, fixed=fixed)
+    np.testing.assert_allclose(again.transition_matrix, bound.transition_matrix)
+    np.testing.assert_array_equal(again.grounds.odds.wrong, bound.grounds.odds.wrong)
+    np.testing.assert_array_equal(again.corrected, bound.corrected)
+    mean = (1 - bound.soft_labels[np.arange(len(given)), given])[~fixed].mean()
+    assert (1 - bound.soft_labels[np.arange(len(given)), given])[fixed] == pytest.approx(mean, abs=0.03)
+
+
+def test_nothing_is_said_where_all_rows_are_fixed():
+    outputs, given, _ = draw()
+    judgement = judge(outputs, given, fixed=np.ones(len(given), bool))
+    assert "can be judged" in judgement.refused
+    assert (judgement.corrected == given).all()
+    low, high = judgement.noise_rate_interval
+    assert high - low > 0.4
+
+
+def test_a_class_whose_labels_in_other_folds_all_seem_wrong_is_not_judged():
+    outputs, given, true = draw()
+    folds = np.where(true == 0, 0, 1 + np.arange(len(given)) % 2)  # class 0 lies in one fold but for wrong labels
+    judgement = judge(outputs, given, folds=folds)
+    assert judgement.grounds.fixed[(given == 0) & (true == 0)].all()
+    assert not judgement.grounds.fixed[given != 0].any()
+    assert (judgement.corrected[given == 0][true[given == 0] == 0] == 0).all()
+    same = judge(outputs, given, folds=np.arange(len(given)) % 3)
+    np.testing.assert_array_equal(same.soft_labels, judge(outputs, given).soft_labels)
+
+
 def test_a_class_keeps_half_of_its_labels_where_that_many_are_expected():
     """All rows of class 0 seem to be of class 1, with a probability of two thirds."""
     given = np.repeat([0, 1], 100)

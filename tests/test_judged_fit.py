@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits, make_blobs
+from sklearn.datasets import load_digits
 
 from noisyfit import JointOptimizationClassifier
 from noisyfit.exceptions import ClassShrunkWarning, CorrectionRefusedWarning
 from noisyfit.noise import corrupt_labels, symmetric_noise
 
 
-def fit(X, y, **params):
-    return JointOptimizationClassifier(random_state=0, device="cpu").set_params(**params).fit(X, y)
+def fit(X, y, groups=None, **params):
+    return JointOptimizationClassifier(random_state=0, device="cpu").set_params(**params).fit(X, y, groups=groups)
 
 
 @pytest.fixture(scope="module")
@@ -79,13 +79,41 @@ def test_networks_that_have_learned_little_do_no_harm(max_epochs):
 
 
 def test_a_class_that_no_other_network_has_seen_keeps_its_labels():
-    """All rows of the rare class come from one person."""
-    X, y = make_blobs([150, 150, 12], n_features=5, cluster_std=1.0, random_state=0)
-    groups = np.where(y == 2, 999, np.arange(312) % 20)
-    y_noisy = np.where(y < 2, corrupt_labels(y, symmetric_noise(3, 0.2), random_state=0), y)
-    y_noisy = np.where((y < 2) & (y_noisy == 2), 1 - y, y_noisy)
-    clf = JointOptimizationClassifier(random_state=0, device="cpu").fit(X, y_noisy, groups=groups)
-    assert (clf.corrected_labels_[y == 2] == 2).all()
+    """All rows of the rare class come from one person; labels of it elsewhere are wrong."""
+    X, y = load_digits(return_X_y=True)
+    few = (y != 9) | (np.cumsum(y == 9) <= 40)
+    X, y = X[few], y[few]
+    groups = np.where(y == 9, 3, np.random.RandomState(0).randint(20, size=len(y)))
+    y_noisy = corrupt_labels(y, symmetric_noise(10, 0.2), random_state=0)
+    clf = JointOptimizationClassifier(random_state=0, device="cpu", max_epochs=40).fit(X, y_noisy, groups=groups)
+    theirs = (y == 9) & (y_noisy == 9)
+    assert (clf.corrected_labels_[theirs] == 9).mean() >= 0.95
+    assert clf.label_report()["label_quality"][theirs].median() > 0.7
+    assert (clf.corrected_labels_ == y).mean() > 0.95
+    assert "labels that cannot be judged, and are kept: " in clf.summary()
+
+
+def test_groups_that_are_the_classes_leave_nothing_to_judge_by(blobs):
+    X, y, y_clean = blobs
+    with pytest.warns(CorrectionRefusedWarning):
+        clf = fit(X, y, groups=y_clean)
+    assert (clf.corrected_labels_ == y).all()
+    assert "are kept: 70, of 0, 1, 2 " in clf.summary()
+    low, high = clf.noise_rate_interval_
+    assert low < 0.2 < high
+    assert low <= clf.noise_rate_ <= high
+    assert (clf.predict(X) == y_clean).mean() > 0.6
+
+
+def test_rows_of_a_class_with_fewer_rows_than_networks_keep_their_labels(blobs):
+    X, y, _ = blobs
+    y = y.copy()
+    y[[5, 50]] = 7  # in the middle of other classes
+    clf = fit(X, y)
+    assert (clf.corrected_labels_[[5, 50]] == 7).all()
+    assert "are kept: 2, of 7" in clf.summary()
+    assert (clf.soft_labels_[[5, 50], 3] < 1).all()
+    assert (clf.settle({5: 0}).corrected_labels_[[5, 50]] == [0, 7]).all()
 
 
 def test_a_class_that_shrinks_by_a_third_is_told():
