@@ -24,7 +24,6 @@ from .decision import judge_new_rows
 from .devices import resolve_device
 from .exceptions import ClassShrunkWarning, CorrectionRefusedWarning, LabelCollapseWarning
 from .fingerprint import fingerprint
-from .forked import usable_threads
 from .joint_optimisation import JointOptimization
 from .labels import keep_within_margin
 from .model_file import describe_fit, load_model, restore_fit, save_model
@@ -33,6 +32,7 @@ from .problem import Problem, check_problem, encode_given
 from .progress import EpochLog
 from .ranks import Ranks, find_ranks
 from .report import shrunk_classes
+from .surroundings import usual_surroundings
 from .training import isolated_rng
 from .verdict import JudgedLabels
 
@@ -354,7 +354,7 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
         >>> clf.corrected_labels_.shape
         (150,)
         """
-        with _all_or_nothing(self), usable_threads():
+        with _all_or_nothing(self), usual_surroundings():
             check_parameters(self.get_params(deep=False))
             ranks = find_ranks(resolve_device(self.device))
             seed = ranks.agree_on(as_random_state(self.random_state).randint(np.iinfo(np.int32).max))
@@ -590,7 +590,8 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
         >>> loaded.module.__name__
         'MLP'
         """
-        loaded: JointOptimizationClassifier = load_model(cls, path, module, params)
+        with usual_surroundings():
+            loaded: JointOptimizationClassifier = load_model(cls, path, module, params)
         return loaded
 
     @staticmethod

@@ -27,13 +27,13 @@ from .augmentation import Augmentation
 from .data import Rows, as_network_input
 from .ensembles import Ensemble, StackedNetworks, can_stack, clip_gradients, sparse_first_layer
 from .exceptions import TrainingDivergedError
-from .forked import usable_threads
 from .labels import LabelStore, share_of_earlier
 from .losses import ObjectiveStep, RunningMean, objective_gradient, objective_terms, sum_of_terms
 from .ranks import Ranks
 from .sparse_input import TakesSparse
 from .state_files import can_pack
 from .storage import row_slices
+from .surroundings import usual_dtype, usual_surroundings
 
 __all__ = ["JointNet", "Stage", "Trainer", "build_net", "isolated_rng", "learning_rate_factor"]
 
@@ -127,11 +127,11 @@ class JointNet(NeuralNet):
         self.module_.eval()
         outputs: Tensor | None = None
         chunks = row_slices(len(X), self._prediction_batch(math.prod(X.item_shape)))
-        with torch.no_grad(), usable_threads():
+        with usual_surroundings(), torch.no_grad():
             for rows, x in zip(chunks, X.batches(chunks), strict=True):
                 proba = self.predict_nonlinearity(self.infer(x))
                 if outputs is None:
-                    outputs = torch.empty(len(X), proba.shape[1])
+                    outputs = torch.empty(len(X), proba.shape[1], dtype=torch.float32)
                 outputs[rows] = proba
         assert outputs is not None
         return outputs.numpy()
@@ -580,7 +580,7 @@ def isolated_rng(seed: int, device: torch.device) -> Iterator[torch.Generator]:
             "before, or start processes by 'spawn' or 'forkserver', as joblib does."
         )
     cuda = [device] if device.type == "cuda" else []  # other GPUs are not even woken up
-    with _RNG_LOCK, torch.random.fork_rng(devices=cuda):
+    with _RNG_LOCK, usual_dtype(), torch.random.fork_rng(devices=cuda):
         torch.default_generator.manual_seed(seed)
         for gpu in cuda:
             with torch.cuda.device(gpu):
