@@ -164,15 +164,10 @@ class JointOptimization:
         labels.forget_outputs()
         weight = None if problem.sample_weight is None else problem.sample_weight.cpu().numpy()
         found = labels.share_corrected()
-        assert problem.folds is not None
-        self._blocks.judgement = judge(
-            witnesses,
-            problem.codes,
-            weight,
-            problem.beyond_judgement(),
-            self.params.margin,
-            problem.folds.cpu().numpy(),
-        )
+        # rows are dealt out by their classes; groups need not be
+        folds = problem.folds.cpu().numpy() if problem.folds is not None and problem.groups is not None else None
+        fixed, margin = problem.beyond_judgement(), self.params.margin
+        self._blocks.judgement = judge(witnesses, problem.codes, weight, fixed, margin, folds)
         settled, _ = self._inquire(self._blocks.judgement).settled()
         labels.revise(torch.from_numpy(settled.soft_labels).to(labels.device))
         if settled.refused:

@@ -175,7 +175,7 @@ def describe_rows(
     logs = [log_floored(witness) for witness in witnesses]
     odds = np.stack([log[rows, proposed] - log[rows, given] for log in logs])
     named = np.stack([log.argmax(axis=1) for log in logs])
-    log_matrix = np.log(belief.transition_matrix)
+    matrix = belief.transition_matrix
     pooled = _log_odds(np.exp(belief.log_proba))
     features = [
         others[rows, proposed] - belief.log_posterior[rows, given],
@@ -183,7 +183,7 @@ def describe_rows(
         odds.min(axis=0),
         (named == proposed).mean(axis=0),
         (named == given).mean(axis=0),
-        log_matrix[proposed, given] - log_matrix[given, given],
+        np.log(matrix[proposed, given]) - np.log(matrix[given, given]),
         others[rows, proposed],
         pooled[rows, proposed] - setting.usual[proposed],
         pooled[rows, given] - setting.usual[given],

@@ -82,7 +82,7 @@ def check_problem(estimator: Any, X: Any, y: Any, sample_weight: Any, groups: An
     cross_fits = estimator.cross_fit >= 2
     # rows without weight are dealt out last, so that each network has its share of the others
     strata = learned if weight is None else np.where(weight > 0, learned, len(classes))
-    model, n_deals = choose_witness(estimator.witness, X_checked)
+    model, n_deals, n_rounds = choose_witness(estimator.witness, X_checked, len(classes))
     asks = cross_fits and estimator.gamma != 0 and model is not None
     n_deals = n_deals if asks else 1
     deals = _deals(rows, strata, by_group, estimator.cross_fit, seed, weight, n_deals) if cross_fits else []
@@ -103,7 +103,9 @@ def check_problem(estimator: Any, X: Any, y: Any, sample_weight: Any, groups: An
         row_index=index,
         input_kind=InputKind.of(rows, X_checked),
         device=device,
-        witness=SecondWitness(model, X_checked, learned, len(classes), deals, weight, seed) if asks and deals else None,
+        witness=SecondWitness(model, X_checked, learned, len(classes), deals, weight, seed, n_rounds)
+        if asks and deals
+        else None,
     )
 
 

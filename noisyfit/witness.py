@@ -11,7 +11,8 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from itertools import cycle, islice
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,6 +30,10 @@ __all__ = ["SecondWitness", "check_witness", "choose_witness"]
 # rows are dealt out to folds several times: more folds, with fewer trees each, cost the same and let what is said of a
 # row depend less on which rows happened to be left out with it
 _TREES, _ROWS_A_LEAF, _DEALS = 200, 2, 10
+_TREES_AT_A_TIME = _TREES // _DEALS
+# rows learned, times classes, times trees: a tree keeps a number for each class in each node. Of all trees (time), and
+# of those that are there at once (a quarter of a gigabyte); with fewer than the fewest trees there is no witness
+_MOST_OF_ALL, _MOST_AT_A_TIME, _FEWEST_TREES = 1 << 29, 1 << 25, 8
 _MOST_DEALT = (
     200_000  # rows, of all deals together: very many rows depend less on it, and may have to be read from a disk
 )
@@ -47,23 +52,37 @@ def check_witness(witness: Any) -> None:
         )
 
 
-def choose_witness(witness: Any, X: Any) -> tuple[Any, int]:
-    """Give an unfitted classifier for checked inputs, or None, and how many times to deal out the rows to folds for it.
+class Choice(NamedTuple):
+    """Which model to ask, and how often: rows are dealt out to folds `n_deals` times, and asked about `n_rounds`."""
 
-    "auto" takes trees for tables and none for images.
+    model: Any
+    n_deals: int = 1
+    n_rounds: int = 1
+
+
+def choose_witness(witness: Any, X: Any, n_classes: int) -> Choice:
+    """Give an unfitted classifier for checked inputs, or None, and how often to ask one like it.
+
+    "auto" takes trees for tables, fewer for thousands of classes, and none for images.
     """
     if witness is None:
-        return None, 1
+        return Choice(None)
     if not isinstance(witness, str):
         if isinstance(X, Dataset):
             raise ValueError(
                 "`witness` must be 'auto' or None for a Dataset, whose rows only the networks read. Pass an array."
             )
-        return clone(witness), 1
+        return Choice(clone(witness))
     if not (isinstance(X, np.ndarray) or sparse.issparse(X)) or X.ndim != 2:
-        return None, 1
-    n_deals = min(max(_MOST_DEALT // X.shape[0], 1), _DEALS)
-    return ExtraTreesClassifier(_TREES // n_deals, min_samples_leaf=_ROWS_A_LEAF), n_deals
+        return Choice(None)
+    of_a_tree = min(X.shape[0], _MOST_ROWS) * n_classes
+    n_trees = min(_MOST_OF_ALL // of_a_tree, _TREES)
+    if n_trees < _FEWEST_TREES:
+        return Choice(None)
+    at_a_time = min(max(_MOST_AT_A_TIME // of_a_tree, 1), _TREES_AT_A_TIME)
+    n_rounds = n_trees // at_a_time
+    n_deals = min(max(_MOST_DEALT // X.shape[0], 1), n_rounds)
+    return Choice(ExtraTreesClassifier(at_a_time, min_samples_leaf=_ROWS_A_LEAF), n_deals, n_rounds)
 
 
 @dataclass(frozen=True)
@@ -86,6 +105,8 @@ class SecondWitness:
         Rows of weight 0 are not learned; others by their weight, where the model takes weights.
     seed : int
         Draws the rows to learn, where there are very many, and seeds models that have no seed.
+    n_rounds : int or None, default=None
+        How often each row is asked about, going round the deals; None: once a deal.
     """
 
     model: Any
@@ -95,18 +116,20 @@ class SecondWitness:
     deals: Sequence[NDArray[np.int64]]
     sample_weight: NDArray[np.float32] | None
     seed: int
+    n_rounds: int | None = None
 
     def outputs(self) -> NDArray[np.float32]:
         """Give the probabilities (n_samples, n_classes) of rows that were not learned; 0 for a class never seen."""
         outputs = np.zeros((len(self.codes), self.n_classes), np.float32)
         draws = np.random.RandomState(self.seed)
-        for folds in self.deals:
+        n_rounds = self.n_rounds or len(self.deals)
+        for folds in islice(cycle(self.deals), n_rounds):
             for fold in np.unique(folds):
                 model = self._fitted_on(folds != fold, draws)
                 asked = np.flatnonzero(folds == fold)
                 for part in row_slices(len(asked), _ROWS_AT_A_TIME):
                     outputs[np.ix_(asked[part], model.classes_)] += model.predict_proba(self.X[asked[part]])
-        return outputs / np.float32(len(self.deals))
+        return outputs / np.float32(n_rounds)
 
     @contextlib.contextmanager
     def asked_meanwhile(self) -> Iterator[Callable[[], NDArray[np.float32]]]:

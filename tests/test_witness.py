@@ -129,15 +129,37 @@ def test_an_error_of_the_witness_ends_the_fit(blobs):
     ],
 )
 def test_trees_for_tables_alone(X, kind):
-    assert isinstance(choose_witness("auto", X)[0], kind)
-    assert choose_witness(None, X)[0] is None
+    assert isinstance(choose_witness("auto", X, 3).model, kind)
+    assert choose_witness(None, X, 3).model is None
 
 
 @pytest.mark.parametrize(("n_rows", "n_deals"), [(90, 10), (60_000, 3), (500_000, 1)])
 def test_very_many_rows_are_dealt_out_less_often(n_rows, n_deals):
-    trees, dealt = choose_witness("auto", np.broadcast_to(np.zeros(2, np.float32), (n_rows, 2)))
+    trees, dealt, n_rounds = choose_witness("auto", np.broadcast_to(np.zeros(2, np.float32), (n_rows, 2)), 3)
     assert dealt == n_deals
-    assert 190 < trees.n_estimators * n_deals <= 200
+    assert trees.n_estimators * n_rounds == 200
+
+
+@pytest.mark.parametrize(("n_rows", "n_classes"), [(4500, 150), (4000, 2000), (10_000, 5000), (10**6, 2000)])
+def test_thousands_of_classes_get_fewer_trees_and_few_at_a_time(n_rows, n_classes):
+    trees, _, n_rounds = choose_witness("auto", np.broadcast_to(np.zeros(2, np.float32), (n_rows, 2)), n_classes)
+    of_a_tree = min(n_rows, 20_000) * n_classes
+    assert trees.n_estimators * n_rounds * of_a_tree <= 1 << 29
+    assert trees.n_estimators == 1 or trees.n_estimators * of_a_tree <= 1 << 25
+    assert (trees.n_estimators * n_rounds == 200) == (n_classes == 150)
+
+
+def test_a_hundred_thousand_classes_have_no_second_witness():
+    assert choose_witness("auto", np.broadcast_to(np.zeros(2, np.float32), (200_000, 2)), 100_000).model is None
+
+
+def test_few_deals_are_gone_round_several_times(blobs):
+    X, y, _ = blobs
+    once, twice = (SecondWitness(KNeighborsClassifier(3), X, y, 3, [FOLDS], None, 0, n).outputs() for n in (1, 2))
+    np.testing.assert_array_equal(once, twice)
+    trees = ExtraTreesClassifier(2)
+    once, twice = (SecondWitness(trees, X, y, 3, [FOLDS], None, 0, n).outputs() for n in (1, 2))
+    assert (once != twice).any()
 
 
 def test_a_witness_of_ones_own_is_cloned_and_seeded(blobs):
@@ -156,9 +178,9 @@ def test_a_witness_of_ones_own_is_cloned_and_seeded(blobs):
 
 def test_a_dataset_is_for_networks_alone():
     rows = TensorDataset(torch.zeros(4, 2))
-    assert choose_witness("auto", rows)[0] is None
+    assert choose_witness("auto", rows, 3).model is None
     with pytest.raises(ValueError, match="`witness` must be 'auto' or None for a Dataset"):
-        choose_witness(LogisticRegression(), rows)
+        choose_witness(LogisticRegression(), rows, 3)
 
 
 @pytest.mark.parametrize("witness", ["trees", 3, LogisticRegression, np.zeros(3)])
