@@ -4,13 +4,18 @@ BIN := .venv/bin
 # the networks here are too small for more, and on a busy machine spinning threads take ten times the time
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-oldest test-wheel lint docs linkcheck bench judge clean
+.PHONY: demo test fuzz test-oldest test-wheel lint docs linkcheck bench judge clean
 
 demo: .venv/.plot
 	$(BIN)/python examples/demo.py
 
 test: .venv/.test
 	$(BIN)/python -m pytest --cov --cov-report=term
+
+# a hundred times as many made-up inputs and files as the tests have, and a hundred kills: hours
+fuzz: .venv/.test
+	NOISYFIT_FUZZ=1 $(BIN)/python -m pytest tests/test_fuzz*.py
+	$(BIN)/python benchmarks/reliability.py kills --n 100
 
 # the lowest versions that pyproject.toml allows
 test-oldest: .venv-oldest/.test

@@ -2,6 +2,8 @@
 
     python benchmarks/scale.py growth
     python benchmarks/scale.py memmap --rows 100000 10000000
+    python benchmarks/scale.py classes
+    python benchmarks/scale.py rows
     python benchmarks/scale.py sparse
     python benchmarks/scale.py jpeg --data FOLDER
 
@@ -45,6 +47,7 @@ GROWTH = {
     "n_classes": [2, 10, 100, 1_000],
     "batch_size": [16, 64, 256, 1024, 4096],
 }
+MANY_CLASSES = ((4_000, 2_000), (10_000, 5_000))  # rows, classes
 BYTES_OF_LABELS = 2 * FEW_EPOCHS + 4  # a row and class: an output of each epoch, and a soft label
 
 
@@ -96,6 +99,25 @@ def measure_growth(n_rows: int, n_classes: int, batch_size: int) -> dict[str, fl
         mlp(n_classes=n_classes), batch_size=batch_size, cross_fit=0, **FIT | {"max_epochs": FEW_EPOCHS}
     )
     return fit_and_measure(clf, X, y)
+
+
+def measure_classes(n_rows: int, n_classes: int) -> dict[str, float]:
+    """Fit the defaults for two epochs: how long is everything around them?"""
+    X, y = draw_table(n_rows, n_classes)
+    warm_up()
+    clf = JointOptimizationClassifier(max_epochs=2, random_state=0, device="cpu")
+    found = fit_and_measure(clf, X, y)
+    epochs = float(clf.history_["seconds"].sum())
+    return {**found, "seconds_of_epochs": epochs, "times_the_epochs": found["seconds"] / epochs}
+
+
+def measure_rows(n_rows: int) -> dict[str, float]:
+    """Fit the defaults to one feature and two classes, where what is kept of each row is all there is to keep."""
+    X, y = draw_table(n_rows, 2)
+    warm_up()
+    clf = JointOptimizationClassifier(nn.Linear(1, 2), batch_size=4096, **FIT)
+    found = fit_and_measure(clf, X[:, :1].copy(), y)
+    return {**found, "bytes_a_row": found["peak_bytes"] / n_rows}
 
 
 def measure_memmap(n_rows: int, cross_fit: int, network: str, batch_size: int) -> dict[str, float]:
@@ -182,6 +204,14 @@ def memmap(args: argparse.Namespace) -> list[dict[str, Any]]:
     return [in_own_process(measure_memmap, n_rows=n, cross_fit=k, **fixed) for k in args.cross_fit for n in rows]
 
 
+def classes(args: argparse.Namespace) -> list[dict[str, Any]]:
+    return [in_own_process(measure_classes, n_rows=n, n_classes=k) for n, k in MANY_CLASSES]
+
+
+def rows(args: argparse.Namespace) -> list[dict[str, Any]]:
+    return [in_own_process(measure_rows, n_rows=n) for n in args.rows or [100_000, 1_000_000]]
+
+
 def sparse(args: argparse.Namespace) -> list[dict[str, Any]]:
     fixed = {"n_features": 100_000, "in_a_row": 100, "epochs": args.epochs}
     return [in_own_process(measure_sparse, n_rows=n, **fixed) for n in args.rows or [100_000]]
@@ -230,8 +260,8 @@ def main() -> None:
         print(json.dumps(globals()[name](**arguments)))
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["growth", "memmap", "sparse", "jpeg"])
-    parser.add_argument("--rows", type=int, nargs="+", help="memmap and sparse")
+    parser.add_argument("what", choices=["growth", "memmap", "classes", "rows", "sparse", "jpeg"])
+    parser.add_argument("--rows", type=int, nargs="+", help="memmap, rows and sparse")
     parser.add_argument("--cross-fit", type=int, nargs="+", default=[0, 3], help="memmap")
     parser.add_argument("--network", choices=["mlp", "linear"], default="mlp", help="memmap")
     parser.add_argument("--batch-size", type=int, default=512, help="memmap")

@@ -1,13 +1,12 @@
 """Made-up inputs of every kind: each is either refused before training, by an error that names it, or fitted.
 
-500 cases, the same in every run. NOISYFIT_FUZZ_CASES=10000 draws as many new ones.
+20,000 inputs of fit and predict in the long run.
 """
 
 from __future__ import annotations
 
 import datetime
 import decimal
-import os
 import re
 import warnings
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ import polars as pl
 import pytest
 import scipy.sparse as sp
 import torch
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import given, note
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from skorch.callbacks import Callback
@@ -27,9 +26,9 @@ from torch.utils.data import TensorDataset
 from noisyfit import JointOptimizationClassifier
 
 from containers import LABEL_CONTAINERS, LABELS, LAYOUTS, NUMBERS, TABLES, class_names, dense, holders, laid_out, mapped
+from fuzzing import cases
 from inputs import Inputs, as_numpy_strings, sparse_in_3d
 
-CASES = int(os.environ.get("NOISYFIT_FUZZ_CASES", "500"))
 pytestmark = [
     # scikit-learn's own warnings about what is fitted all the same
     pytest.mark.filterwarnings("ignore:A column-vector y was passed"),
@@ -52,18 +51,6 @@ def every_warning():
     torch.set_warn_always(True)
     yield
     torch.set_warn_always(False)
-
-
-def cases(share):
-    """Settings of a test that takes a share of all cases."""
-    return settings(
-        max_examples=max(1, round(CASES * share)),
-        derandomize="NOISYFIT_FUZZ_CASES" not in os.environ,
-        database=None,
-        deadline=None,
-        print_blob=True,
-        suppress_health_check=list(HealthCheck),
-    )
 
 
 class Watcher(Callback):
@@ -334,7 +321,7 @@ def fitted_or_refused(clf, *args, **kwargs):
 # ---- the tests
 
 
-@cases(0.416)
+@cases(8_320)
 @given(data=st.data())
 def test_well_formed_tables_are_fitted(data):
     case, params = data.draw(problems()), data.draw(settings_of_fit())
@@ -352,7 +339,7 @@ def test_well_formed_tables_are_fitted(data):
     assert np.isin(corrected, clf.classes_).all()
 
 
-@cases(0.004)
+@cases(80)
 @given(data=st.data())
 def test_a_thousand_classes(data):
     numbers, X = data.draw(values(n_rows=1000))
@@ -376,7 +363,7 @@ IMAGES = {
 }
 
 
-@cases(0.06)
+@cases(1_200)
 @given(data=st.data())
 def test_well_formed_images_are_fitted(data):
     shape = (data.draw(st.integers(2, 12)), data.draw(st.integers(1, 4)), 8, data.draw(st.integers(8, 10)))
@@ -494,7 +481,7 @@ BAD_X = {
 }
 
 
-@cases(0.14)
+@cases(2_800)
 @given(data=st.data())
 def test_bad_tables_are_refused(data):
     case = data.draw(problems())
@@ -622,7 +609,7 @@ BAD_GROUPS = {
 }
 
 
-@cases(0.1)
+@cases(2_000)
 @given(data=st.data())
 def test_bad_labels_are_refused(data):
     case = data.draw(problems())
@@ -633,7 +620,7 @@ def test_bad_labels_are_refused(data):
     refused(classifier(**data.draw(settings_of_fit())), error, X, quietly(make, case.labels), case.weight, case.groups)
 
 
-@cases(0.06)
+@cases(1_200)
 @given(data=st.data())
 def test_bad_weights_and_groups_are_refused(data):
     case = data.draw(problems())
@@ -669,7 +656,7 @@ class Items(Inputs):
         return self.X[i]
 
 
-@cases(0.04)
+@cases(800)
 @given(data=st.data())
 def test_datasets_whose_last_rows_are_bad(data):
     """They are read only as they are trained on."""
@@ -709,7 +696,7 @@ def anything():
     return arrays | objects | nested
 
 
-@cases(0.1)
+@cases(2_000)
 @given(data=st.data())
 def test_anything_is_fitted_or_refused(data):
     """One argument is anything, the others fit to it or to one another."""
@@ -751,7 +738,7 @@ UNFIT = {
 }
 
 
-@cases(0.08)
+@cases(1_600)
 @given(data=st.data())
 def test_what_cannot_be_predicted_is_refused(data):
     _, X = data.draw(values())
