@@ -317,7 +317,7 @@ def test_see_through_pictures_lie_on_white(tmp_path, report):
 def test_a_file_that_is_no_picture(tmp_path, report):
     (tmp_path / "bad.png").write_text("nothing")
     for name in ("bad.png", "missing.png"):
-        with pytest.raises(ValueError, match=f"`X` must name files that hold a picture, got .*{name}.*X=None"):
+        with pytest.raises(ValueError, match=f"`X` must name files that hold a picture, but .*{name}.*X=None"):
             save_review(tmp_path / "page.html", report, [tmp_path / name] * 6)
     assert not (tmp_path / "page.html").exists()
 
