@@ -18,9 +18,10 @@ def json_label(label: Any) -> bool | int | float | str:
     if isinstance(label, (bool, np.bool_)):
         return bool(label)
     if isinstance(label, numbers.Integral):
-        if not -_LARGEST < label < _LARGEST:
+        number = int(label)
+        if abs(number) >= _LARGEST:
             raise ValueError("Labels and index keys must be ints of at most 4,300 digits. Make them strings.")
-        return int(label)
+        return number
     if isinstance(label, (float, np.floating)) and np.isfinite(label):
         return float(str(label))  # a float32 of 0.1 is 0.1 to its reader, not 0.10000000149011612
     return str(label)

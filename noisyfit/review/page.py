@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,10 @@ def save_review(
     if questions is not None:
         data["inquiry"] = questions.as_json(ranked)
     data["samples"] = _samples(X, ranked, questions, n_pictures)
-    html = _render(title, data, noise_table(ranked, transition_matrix))
+    table = noise_table(ranked, transition_matrix)
+    # under this the browser keeps the progress: pages of equal labels may show other samples, or ask about other rows
+    data["page"] = hashlib.sha256(json.dumps([title, data, table], allow_nan=False).encode()).hexdigest()[:32]
+    html = _render(title, data, table)
     # a lone surrogate in the title, which UTF-8 cannot hold, becomes a question mark
     write_atomically(target, html.encode(errors="replace"))
     return target
