@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from ._validation import as_random_state, check_number, check_share
 from .belief import Codes
 from .checks import read_checks
-from .data import labels_to_numpy
+from .data import check_texts, labels_to_numpy
 from .decision import judge
 from .problem import check_groups
 from .report import TrainingLabels, build_label_report, build_summary
@@ -379,6 +379,8 @@ def _check_labels(
         raise ValueError(
             f"`y` must have one label for each of the {n_rows} rows of `probabilities`, got {labels.shape}."
         )
+    if classes is not None:
+        check_texts("classes", classes)
     found = np.unique(labels)
     columns = found if classes is None else np.array(classes)
     if classes is None and len(found) != n_columns and labels.dtype.kind in "iu":
