@@ -248,7 +248,7 @@ def _clean_images(args: argparse.Namespace) -> int:
 def _find_wrong_labels(X: Any, labels: list[Any], args: argparse.Namespace, **params: Any) -> Cleaned:
     """Fit to the rows with a label; propose one for the others."""
     given = np.array([label is not None for label in labels])
-    y = np.array([label for label in labels if label is not None])
+    y = [label for label in labels if label is not None]  # an array would cut off NUL at a label's end
     params |= {} if args.epochs is None else {"max_epochs": args.epochs}
     clf = JointOptimizationClassifier(random_state=args.seed, verbose=0 if args.quiet else 1, **params)
     with warnings.catch_warnings():
