@@ -131,9 +131,10 @@ def _tell_left_out(folder: Path, links: list[Path], no_files: list[Path]) -> Non
 
 
 def _check_names(folder: Path, paths: list[Path]) -> None:
-    """Raise for names that no page, table or report could say: those that are no text in UTF-8."""
+    """Raise for names that a page, table or report could not say: no UTF-8, or what csv writes as a new line."""
     for path in paths:
-        try:
-            str(path.relative_to(folder)).encode()
-        except UnicodeEncodeError as error:
-            raise ValueError(f"{str(path)!r} must have a name in UTF-8. Rename it, or its folder.") from error
+        name = str(path.relative_to(folder))
+        if "\r" in name or name.encode(errors="replace").decode() != name:
+            raise ValueError(
+                f"{str(path)!r} must have a name in UTF-8 without carriage return. Rename it, or its folder."
+            )

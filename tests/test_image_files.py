@@ -209,12 +209,25 @@ def test_nothing_is_told_where_nothing_is_left_out(folder, capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("place", ["a/\udcff.png", "\udcff/1.png"])
+@pytest.mark.parametrize("place", ["a/\udcff.png", "\udcff/1.png", "a/\r.png"])
 def test_names_that_are_no_text_are_told_before_training(folder, place):
     (folder / place).parent.mkdir(exist_ok=True)
     drawn().save(folder / place)
-    with pytest.raises(ValueError, match=r"\\udcff.*must have a name in UTF-8. Rename it"):
+    with pytest.raises(
+        ValueError, match=r"(\\udcff|\\r).*must have a name in UTF-8 without carriage return. Rename it"
+    ):
         list_images(folder)
+
+
+@pytest.mark.parametrize("name", ["=1+1", "<script>alert(1)</script>"[:8], "a\nb", "-x", "💥", "x" * 250, "a,b;\"c'"])
+def test_odd_names_are_names(folder, tmp_path, name):
+    (folder / name).mkdir()
+    drawn().save(folder / name / f"{name[:200]}.png")
+    paths, labels = list_images(folder)
+    assert (paths[labels.index(name)].name, len(paths)) == (f"{name[:200]}.png", 3)
+    report = REPORT.assign(given_label=[name, "b"]).set_axis([str(paths[labels.index(name)]), "b"])
+    page = save_review(tmp_path / "page.html", report, [paths[labels.index(name)]] * 2, title=name)
+    assert page.read_text("utf-8").count("<script") == 2
 
 
 # ------------------------------------------------------------------ damaged files
