@@ -229,7 +229,7 @@ def export_for_people(args: argparse.Namespace) -> int:
 def _labels_and_rows(args: argparse.Namespace) -> tuple[pd.Series[Any], Any]:
     """Give labels, indexed by the rows' names, and what people see of the rows."""
     if args.input.is_dir():
-        paths, found = list_images(args.input)
+        paths, found = list_images(args.input, args.follow_links)
         names = pd.Index([path.relative_to(args.input).as_posix() for path in paths], name="path")
         return pd.Series([NO_LABEL if label is None else label for label in found], names, dtype=object), paths
     if args.label is None:

@@ -110,6 +110,7 @@ def _add_fit_options(command: argparse.ArgumentParser) -> None:
     add("--drop", metavar="COLUMN", nargs="+", default=[], help="columns not to learn from")
     add("--keep", metavar="COLUMN", nargs="+", default=[], help="use, though it looks like an identifier")
     add("--size", type=int, default=32, help="images are cut to squares of so many pixels (default 32)")
+    add("--follow-links", action="store_true", help="take in images behind symbolic links")
     add("--no-mirror", action="store_true", help="do not learn from mirrored and shifted images (digits)")
     add("--epochs", type=int, help="of training (default: the classifier's)")
     add("--seed", type=int, default=0, help="the same seed gives the same labels (default 0)")
@@ -157,6 +158,7 @@ def _add_export_options(command: argparse.ArgumentParser) -> None:
     add("--id", metavar="COLUMN", help="as for check")
     add("--rows", type=int, default=50, help="number of tasks (default 50)")
     add("--judged", type=Path, metavar="FILE", help="the .noisyfit file (default: one beside the table)")
+    add("--follow-links", action="store_true", help="as for check")
     add("--image-prefix", default="", metavar="TEXT", help="before each path, such as /data/local-files/?d=")
     add("--force", action="store_true", help="write over files that are there")
     command.set_defaults(run=export_for_people)
@@ -230,7 +232,7 @@ def _clean_table(args: argparse.Namespace) -> int:
 
 
 def _clean_images(args: argparse.Namespace) -> int:
-    paths, labels = list_images(args.input)
+    paths, labels = list_images(args.input, args.follow_links)
     images = load_images(paths, args.size, args.quiet)
     augment = None if args.no_mirror or args.size < SMALLEST_TO_CROP else "crop_flip"
     cleaned = _find_wrong_labels(images, labels, args, augment=augment)
@@ -246,7 +248,7 @@ def _clean_images(args: argparse.Namespace) -> int:
 def _find_wrong_labels(X: Any, labels: list[Any], args: argparse.Namespace, **params: Any) -> Cleaned:
     """Fit to the rows with a label; propose one for the others."""
     given = np.array([label is not None for label in labels])
-    y = np.array([label for label in labels if label is not None])
+    y = [label for label in labels if label is not None]  # an array would cut off NUL at a label's end
     params |= {} if args.epochs is None else {"max_epochs": args.epochs}
     clf = JointOptimizationClassifier(random_state=args.seed, verbose=0 if args.quiet else 1, **params)
     with warnings.catch_warnings():

@@ -5,6 +5,7 @@ A new kind of input is a subclass of `Rows` with `batches`, and a line in `as_ro
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -29,6 +30,7 @@ __all__ = [
     "as_rows",
     "check_inputs",
     "check_same_pixels",
+    "check_texts",
     "is_bytes",
     "items_to_numpy",
     "labels_to_numpy",
@@ -38,6 +40,7 @@ Chunk = Tensor | slice
 _BLOCK_NUMBERS = 1 << 20
 _SPARSE = 0.05  # share of numbers that are not zero, from which on a sparse product takes no less time
 _MOMENT_SAMPLE = 4096  # rows of a Dataset that are read for input statistics
+_NOT_WHOLE = re.compile("[\ud800-\udfff]|\0\\Z")
 _NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
 # in the messages of NumPy and SciPy for what is no table of numbers; they do not say that it is X
 _NO_NUMBERS = (
@@ -84,11 +87,14 @@ def check_inputs(estimator: BaseEstimator, X: Any, y: Any = "no_validation", res
         with np.errstate(over="ignore"):  # what float32 cannot hold is told by the error for infinity
             checked = validate_data(estimator, X, y, reset=reset, accept_sparse="csr", dtype=dtype, allow_nd=True)
     except (TypeError, ValueError, OverflowError) as error:
-        if not any(message in str(error) for message in _NO_NUMBERS):
+        told = str(error).rstrip(".\n")
+        if "Input X contains" in told:
+            raise ValueError(f"{told}.{_told_place('The first is', _find_not_finite(X), X)}") from error
+        if not any(message in told for message in _NO_NUMBERS):
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        told = str(error).rstrip(".")
-        raise kind(f"`X` must hold numbers: {told}. Encode text, categories and dates first.") from error
+        place = _told_place("The first that is none is", _find_no_number(X), X)
+        raise kind(f"`X` must hold numbers: {told}.{place} Encode text, categories and dates first.") from error
     checked_X, checked_y = checked if isinstance(checked, tuple) else (checked, None)
     _check_item_shape(estimator, checked_X.shape[1:], reset)
     if isinstance(X, np.memmap):
@@ -396,6 +402,8 @@ def labels_to_numpy(y: Any) -> Any:
     of_pandas = isinstance(dtype, pd.api.extensions.ExtensionDtype)
     if values.ndim and (of_pandas or isinstance(y, pd.Series) or values.dtype.kind in "OmM"):
         _check_each_label(values)
+    if values.dtype.kind in "OU":
+        check_texts("y", y if values.dtype.kind == "U" else values)
     if of_pandas:
         return y.to_numpy(dtype=dtype.numpy_dtype) if hasattr(dtype, "numpy_dtype") else values
     if isinstance(dtype, np.dtype) and not dtype.isnative:  # pandas takes no other order of bytes
@@ -419,6 +427,16 @@ def _check_each_label(values: Any) -> None:
             row = int(several.argmax())
             kind = type(np.ravel(values)[row]).__name__
             raise ValueError(f"`y` must have one label a row, shape (n_samples,), got a {kind} in row {row}.")
+
+
+def check_texts(name: str, labels: Any) -> None:
+    """Raise for labels that would come back as others: NumPy cuts off NUL at the end, UTF-8 holds no surrogates."""
+    for row, label in enumerate(np.asarray(labels, dtype=object).ravel().tolist()):
+        if isinstance(label, str) and _NOT_WHOLE.search(label):
+            raise ValueError(
+                f"`{name}` must hold labels that files can hold, without NUL at the end or half of a character "
+                f"(a lone surrogate); got {label!r:.100} in row {row}. Rename it."
+            )
 
 
 def _check_labels(X: Any, y: Any) -> Any:
@@ -450,6 +468,53 @@ def _kinds(X: Any) -> set[str]:
         return set()
 
 
+def _told_place(what: str, place: tuple[int, ...] | None, X: Any) -> str:
+    """Say where in X something is; nothing where that is not known."""
+    if place is None:
+        return ""
+    row, *others = place
+    if len(others) == 1:
+        name = list(X.columns)[others[0]] if hasattr(X, "columns") else others[0]
+        return f" {what} in row {row}, column {name!r}."
+    return f" {what} in row {row}{f', at {tuple(others)}' if others else ''}."
+
+
+def _find_not_finite(X: Any) -> tuple[int, ...] | None:
+    """Give the place of the first number that is missing, infinite or beyond float32; a few rows are read at a time."""
+    try:
+        size = _block_size(np.shape(_as_float32(X[:1]))[1:])
+        n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
+        for start in range(0, n_rows, size):
+            bad = np.argwhere(~np.isfinite(_as_float32(X[start : start + size])))
+            if len(bad):
+                row, *others = bad[0].tolist()
+                return start + row, *others
+    except (TypeError, ValueError, OverflowError):
+        pass
+    return None
+
+
+def _as_float32(rows: Any) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        if isinstance(rows, pd.DataFrame):
+            return rows.to_numpy(np.float32, na_value=np.nan)
+        return np.asarray(rows.toarray() if sp.issparse(rows) else rows, dtype=np.float32)
+
+
+def _find_no_number(X: Any) -> tuple[int, ...] | None:
+    """Give the place of the first cell of a table that is no number, column by column."""
+    if sp.issparse(X) or len(getattr(X, "shape", ())) != 2:
+        return None
+    number = np.empty(1, np.float32)
+    for column in range(X.shape[1]):
+        for row, cell in enumerate(X.iloc[:, column] if hasattr(X, "iloc") else X[:, column]):
+            try:
+                number[0] = cell
+            except (TypeError, ValueError, OverflowError):
+                return row, column
+    return None
+
+
 def _check_item_shape(estimator: Any, item_shape: tuple[int, ...], reset: bool) -> None:
     """Raise for rows without numbers, or of other dimensions than those of `fit`; images may be of another size."""
     shape = ", ".join(map(str, ("n", *item_shape)))
@@ -471,12 +536,13 @@ def _check_finite(batch: Tensor) -> None:
 
 
 def _check_float32_holds(array: np.memmap) -> None:
-    """Raise for numbers beyond float32, a block at a time; scikit-learn has looked for NaN and infinity."""
+    """Raise for numbers beyond float32; scikit-learn has looked for NaN and infinity."""
     if array.dtype.kind != "f" or array.dtype.itemsize <= 4:
         return
-    limit, size = np.finfo(np.float32).max, _block_size(array.shape[1:])
-    if any(np.abs(array[start : start + size]).max() > limit for start in range(0, len(array), size)):
-        raise ValueError("Input X contains a value too large for dtype('float32'). Scale it down.")
+    place = _find_not_finite(array)
+    if place is not None:
+        told = _told_place("The first is", place, array)
+        raise ValueError(f"Input X contains a value too large for dtype('float32').{told} Scale it down.")
 
 
 def _as_integers(values: NDArray[Any]) -> NDArray[np.uint64]:

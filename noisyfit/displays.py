@@ -14,12 +14,14 @@ from sklearn.metrics import confusion_matrix
 
 from ._validation import check_number, import_extra
 from .metrics import recovery_accuracy
-from .report import find_fitted
+from .report import find_fitted, shown_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["LabelGalleryDisplay", "LabelHistoryDisplay", "LabelTransitionDisplay"]
+
+_PLAIN: dict[str, Any] = {"parse_math": False, "usetex": False}  # labels are no formulas, nor TeX, which could run code
 
 
 class LabelTransitionDisplay:
@@ -156,10 +158,10 @@ class LabelTransitionDisplay:
                 if count:
                     colour = "white" if shares[i, j] > 0.6 else "black"
                     ax.text(j, i, str(count), ha="center", va="center", color=colour, fontsize="small")
-        names = [str(name) for name in self.class_names]
+        names = [shown_label(name) for name in self.class_names]
         rotation = 90 if max(map(len, names)) > 3 else 0
-        ax.set_xticks(np.arange(n_classes), names, rotation=rotation)
-        ax.set_yticks(np.arange(n_classes), names)
+        ax.set_xticks(np.arange(n_classes), names, rotation=rotation, **_PLAIN)
+        ax.set_yticks(np.arange(n_classes), names, **_PLAIN)
         changed = 1 - np.trace(self.counts) / max(1, self.counts.sum())
         ax.set(xlabel="corrected label", ylabel="given label", title=f"{changed:.1%} of the labels changed")
         self.figure_.colorbar(image, ax=ax, label="share of the given label", fraction=0.046, pad=0.04)
@@ -385,7 +387,7 @@ class LabelGalleryDisplay:
         n_uncertain = min(n_images - n_certain, len(changed) - n_certain)
         shown = pd.concat([changed.head(n_certain), changed.tail(n_uncertain).iloc[::-1]])
         captions = [
-            f"{given} → {corrected}\n{confidence:.0%}"
+            f"{shown_label(given)} → {shown_label(corrected)}\n{confidence:.0%}"
             for given, corrected, confidence in zip(
                 shown["given_label"], shown["corrected_label"], shown["confidence"], strict=True
             )
@@ -427,7 +429,7 @@ class LabelGalleryDisplay:
             for j, k in enumerate(shown):
                 inset = ax.inset_axes((j / n_columns, bottom, 0.92 / n_columns, height))
                 inset.imshow(self.images[k], cmap="gray_r")
-                inset.set_title(self.captions[k], fontsize="small", pad=2)
+                inset.set_title(self.captions[k], fontsize="small", pad=2, **_PLAIN)
                 inset.set_xticks([])
                 inset.set_yticks([])
         return self

@@ -123,8 +123,8 @@ def export_tasks(
         for task, score in zip(tasks, _checked_scores(scores, len(rows)), strict=True):
             task["predictions"] = [_prediction(task["data"], score)]
     content = json.dumps(tasks, ensure_ascii=False, indent=1, allow_nan=False)
-    # a lone surrogate, which UTF-8 cannot hold, becomes a question mark
-    write_atomically(target, content.encode(errors="replace"))
+    # of what UTF-8 cannot hold, a lone surrogate, this makes what JSON writes for it
+    write_atomically(target, content.encode(errors="backslashreplace"))
     return target
 
 
@@ -299,7 +299,7 @@ def _texts_or_images(X: Any, places: NDArray[np.int64], kind: str | None, prefix
 
 def _image_address(value: str | os.PathLike[str], prefix: str) -> str:
     address = Path(value).as_posix() if isinstance(value, os.PathLike) else value
-    return prefix + (quote(address) if prefix.startswith(_URL_BEGINNINGS) else address)
+    return prefix + (quote(address, errors="surrogateescape") if prefix.startswith(_URL_BEGINNINGS) else address)
 
 
 def _different_names(names: list[str]) -> list[str]:

@@ -222,7 +222,7 @@ def _check_enough_classes(classes: NDArray[Any], codes: NDArray[np.int64], weigh
 def _index_of(y: Any, X: Any) -> pd.Index | None:
     """Give the index of y or else of X; raise where both hold the same rows in another order."""
     both = all(isinstance(data, (pd.Series, pd.DataFrame)) for data in (y, X))
-    if both and not y.index.equals(X.index) and y.index.sort_values().equals(X.index.sort_values()):
+    if both and _are_reordered(y.index, X.index):
         raise ValueError(
             "`X` and `y` have the same index in another order, but are matched row by row. Pass y.loc[X.index]."
         )
@@ -230,3 +230,14 @@ def _index_of(y: Any, X: Any) -> pd.Index | None:
         if isinstance(data, (pd.Series, pd.DataFrame)):
             return data.index
     return None
+
+
+def _are_reordered(one: pd.Index, other: pd.Index) -> bool:
+    """Whether two indexes hold the same keys in another order; keys need not be of kinds that can be sorted."""
+    if len(one) != len(other) or one.equals(other):
+        return False
+    try:
+        numbers, _ = one.append(other).factorize(use_na_sentinel=False)
+    except TypeError:  # keys that cannot be hashed are told apart by nobody
+        return False
+    return np.array_equal(np.sort(numbers[: len(one)]), np.sort(numbers[len(one) :]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,11 +12,20 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-__all__ = ["TrainingLabels", "build_label_report", "build_summary", "find_fitted", "label_report", "shrunk_classes"]
+__all__ = [
+    "TrainingLabels",
+    "build_label_report",
+    "build_summary",
+    "find_fitted",
+    "label_report",
+    "shown_label",
+    "shrunk_classes",
+]
 
 _PAIRS_IN_SUMMARY, _CLASSES_IN_SUMMARY = 10, 5
 _OPEN = 0.1  # width of the noise rate's interval from which on the data do not tell
 _SHRUNK = 1 / 3
+_LONGEST_NAME = 40
 
 
 @dataclass
@@ -53,29 +63,35 @@ def build_label_report(
 
 def build_summary(clf: Any) -> str:
     """Write the text of `JointOptimizationClassifier.summary`."""
-    report = build_label_report(clf._training_labels_, clf.soft_labels_, clf.classes_, encoded=False)
-    issues = report[report["is_label_issue"]]
+    labels = clf._training_labels_
+    changed = np.flatnonzero(labels.corrected != labels.given)
     epochs = f", {clf.n_iter_:,} epochs" if hasattr(clf, "n_iter_") else ""
-    lines = [f"{len(report):,} samples in {len(clf.classes_):,} classes{epochs}", _told_rate(clf)]
+    lines = [f"{len(labels.given):,} samples in {len(clf.classes_):,} classes{epochs}", _told_rate(clf)]
     gain = clf.expected_gain_
-    worth = f", expected to make {_points(gain)} more of all labels right" if len(issues) and gain is not None else ""
-    lines.append(f"labels corrected: {len(issues):,} ({len(issues) / len(report):.1%}){worth}")
+    worth = f", expected to make {_points(gain)} more of all labels right" if len(changed) and gain is not None else ""
+    lines.append(f"labels corrected: {len(changed):,} ({len(changed) / len(labels.given):.1%}){worth}")
     if clf.correction_refused_:
         lines.append(f"correction refused: {clf.correction_refused_}")
     lines += _told_unjudged(clf)
     lines += _told_checks(clf)
     lines += [
-        f"class {name} shrinks from {before:,} to {after:,} labels" for name, before, after in shrunk_classes(clf)
+        f"class {shown_label(name)} shrinks from {before:,} to {after:,} labels"
+        for name, before, after in shrunk_classes(clf)
     ]
-    if len(issues):
-        changes = issues["given_label"].astype(str) + " -> " + issues["corrected_label"].astype(str)
-        counts = changes.value_counts()
-        width = max(map(len, counts.index[:_PAIRS_IN_SUMMARY]))
-        lines += [f"  {change:{width}}  {count:,}" for change, count in counts[:_PAIRS_IN_SUMMARY].items()]
-        rest = counts[_PAIRS_IN_SUMMARY:]
-        if len(rest):
-            lines.append(f"  and {rest.sum():,} in {len(rest):,} other pairs of classes")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_told_changes(clf.classes_, labels.given[changed], labels.corrected[changed])])
+
+
+def _told_changes(classes: NDArray[Any], given: NDArray[np.int64], corrected: NDArray[np.int64]) -> list[str]:
+    """Say which pairs of labels are most frequent; pairs are counted as classes, whose names may look alike."""
+    counts = Counter(zip(given.tolist(), corrected.tolist(), strict=True)).most_common()
+    told = [
+        (f"{shown_label(classes[old])} -> {shown_label(classes[new])}", count)
+        for (old, new), count in counts[:_PAIRS_IN_SUMMARY]
+    ]
+    width = max((len(change) for change, _ in told), default=0)
+    rest = [count for _, count in counts[_PAIRS_IN_SUMMARY:]]
+    more = [f"  and {sum(rest):,} in {len(rest):,} other pairs of classes"] if rest else []
+    return [f"  {change:{width}}  {count:,}" for change, count in told] + more
 
 
 def _told_unjudged(clf: Any) -> list[str]:
@@ -130,6 +146,13 @@ def shrunk_classes(clf: Any) -> list[tuple[Any, int, int]]:
     before, after = (np.bincount(codes, minlength=n_classes) for codes in (labels.given, labels.corrected))
     rows = np.flatnonzero(after <= before * (1 - _SHRUNK))
     return [(clf.classes_[i], int(before[i]), int(after[i])) for i in rows if before[i]]
+
+
+def shown_label(label: Any) -> str:
+    """Give a label as it can be printed and drawn: on one line, not too long, with escapes for what nobody sees."""
+    text = str(label)
+    text = text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…"
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def label_report(estimator: Any, *, encoded: bool = False) -> pd.DataFrame:

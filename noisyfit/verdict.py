@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from ._validation import as_random_state, check_number, check_share
 from .belief import Codes
 from .checks import read_checks
-from .data import labels_to_numpy
+from .data import check_texts, labels_to_numpy
 from .decision import judge
 from .problem import check_groups
 from .report import TrainingLabels, build_label_report, build_summary
@@ -334,13 +334,20 @@ def judge_labels(
     if weight is not None and (weight.shape != given.shape or not np.isfinite(weight).all() or (weight < 0).any()):
         raise ValueError(f"`sample_weight` must be {len(given)} finite numbers of at least 0, got {sample_weight!r}.")
     names = index if index is not None else getattr(y, "index", None)
-    names = pd.Index(names) if names is not None and not callable(names) else None
+    names = _as_index(names) if names is not None and not callable(names) else None
     if names is not None and len(names) != len(given):
         raise ValueError(f"`index` must name each of the {len(given)} rows, got {len(names)} names.")
     units = None if groups is None else check_groups(groups, given)
     known = NO_CHECKS if checked is None else read_checks(checked, given, columns, names)
     judgement = judge(witnesses, given, weight, margin=margin)
     return Verdict(Inquiry(given, judgement, margin, units, known, at_fit=known, learned=False), columns, names)
+
+
+def _as_index(names: Any) -> pd.Index:
+    try:
+        return pd.Index(names)
+    except UnicodeEncodeError:  # pandas' strings are in UTF-8, which holds no lone surrogates
+        return pd.Index(names, dtype=object)
 
 
 def _seed_from(random_state: Any) -> int:
@@ -379,6 +386,8 @@ def _check_labels(
         raise ValueError(
             f"`y` must have one label for each of the {n_rows} rows of `probabilities`, got {labels.shape}."
         )
+    if classes is not None:
+        check_texts("classes", classes)
     found = np.unique(labels)
     columns = found if classes is None else np.array(classes)
     if classes is None and len(found) != n_columns and labels.dtype.kind in "iu":

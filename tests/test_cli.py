@@ -420,6 +420,18 @@ def test_an_image_that_cannot_be_read_is_named(folder, tmp_path, capsys):
     assert "broken.png is no image" in capsys.readouterr().err
 
 
+def test_links_are_followed_on_request_only(folder, tmp_path, capsys):
+    (tmp_path / "broken").write_bytes(b"no image")
+    (folder / "dark" / "link.png").symlink_to(tmp_path / "broken")
+    assert clean(folder, "--dry-run", "--quiet", "--follow-links") == FAILED
+    assert "link.png is no image" in capsys.readouterr().err
+    export = ["export", str(folder), "--label-studio", str(tmp_path / "tasks.json")]
+    assert main(export) == FAILED
+    assert "1 symbolic links: --follow-links takes them in" in capsys.readouterr().err
+    assert main([*export, "--follow-links"]) == FAILED
+    assert "symbolic" not in capsys.readouterr().err
+
+
 def test_the_command_and_the_module():
     done = subprocess.run([sys.executable, "-m", "noisyfit", "--help"], capture_output=True, text=True, check=True)
     assert "clean" in done.stdout

@@ -6,6 +6,7 @@ import sys
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -56,6 +57,48 @@ def test_transitions_of_strings_in_given_axes():
     assert display.figure_ is ax.figure
     np.testing.assert_array_equal(display.counts, [[0, 0, 0], [1, 1, 0], [0, 1, 0]])
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["eggs", "ham", "spam"]
+
+
+HOSTILE = [
+    r"$\frac{$",
+    "$",
+    "a_b^c",
+    "back\\slash {",
+    "100 %",
+    "two\nlines",
+    "nul \0",
+    "\ud800",
+    "\u202ertl",
+    "\u2028",
+    "x" * 10_000,
+    r"\input{/etc/passwd}",
+]
+
+
+@pytest.mark.parametrize("usetex", [False, True])
+def test_labels_are_plain_text(tmp_path, usetex):
+    y = np.array(HOSTILE, dtype=object)
+    with plt.rc_context({"text.usetex": usetex}):
+        transitions = LabelTransitionDisplay(np.eye(len(y), dtype=int), y).plot()
+        gallery = LabelGalleryDisplay(np.zeros((1, 8, 8)), [f"{HOSTILE[0]} → {HOSTILE[3]}\n99%"], n_certain=1).plot()
+    names = [tick.get_text() for tick in transitions.ax_.get_xticklabels()]
+    assert names == [tick.get_text() for tick in transitions.ax_.get_yticklabels()]
+    assert names[:5] == HOSTILE[:5]
+    assert names[5:10] == ["two\\nlines", "nul \\x00", "\\ud800", "\\u202ertl", "\\u2028"]
+    assert names[10] == "x" * 39 + "…"
+    for display in (transitions, gallery):
+        drawn = [text for text in display.figure_.findobj(Text) if set(text.get_text()) & set("$\\")]
+        assert drawn
+        assert not any(text.get_usetex() or text.get_parse_math() for text in drawn)
+        if not usetex:  # elsewhere TeX, which need not be there, sets the other texts
+            display.figure_.savefig(tmp_path / "figure.png")
+
+
+def test_captions_name_labels_plainly(blobs, quick):
+    X, y, _ = blobs
+    clf = quick(max_epochs=10).fit(X, np.array([r"$\frac{$", "\n", "b"], dtype=object)[y])
+    captions = LabelGalleryDisplay.from_estimator(clf, np.resize(X, (90, 4)), n_images=2).captions
+    assert all(caption.count("\n") == 1 for caption in captions)
 
 
 def test_many_classes_go_without_numbers():

@@ -165,7 +165,7 @@ def test_rows_of_a_verdict_are_found(tmp_path):
         (make_rows(["a"], ["b"]), ["t"], {"scores": [np.nan]}, "`scores` must hold a probability"),
         (make_rows(["a"], ["b"]), ["t"], {"scores": [0.1, 0.2]}, "for each of the 1 rows"),
         (make_rows(["a"], [""]), ["t"], {}, r"`rows\['proposed_label'\]` must hold labels .* got ''"),
-        (make_rows([np.nan], ["b"]), ["t"], {}, r"`rows\['given_label'\]` must hold labels .* got nan"),
+        (make_rows([np.nan], ["b"]), ["t"], {}, r"`rows\['given_label'\]` must hold labels .* got 'nan'"),
         (make_rows(["a"], ["cannot tell"]), ["t"], {}, "other than 'cannot tell'; got 'cannot tell'. Rename it"),
     ],
 )
@@ -328,6 +328,18 @@ def test_settle_takes_annotations(tmp_path):
     assert verdict.settle(file).corrected_labels_.tolist() == ["cat", "dog", "cat"]
 
 
+def test_what_utf_8_cannot_hold_comes_back(tmp_path):
+    index = pd.Index(["a\udcff", "\ud800"], dtype=object)
+    rows = make_rows(["a", "a"], ["b", "b"]).set_index(index)
+    y = pd.Series(["a", "a"], index=index)
+    tasks = json.loads(export_tasks(rows, ["\ud800", "x"], tmp_path / "tasks.json", y=y).read_text("utf-8"))
+    assert [task["data"]["text"] for task in tasks] == ["\ud800", "x"]
+    path = answered(tmp_path, tasks, [annotation("b")], [annotation("a")])
+    assert apply_decisions(y, path).to_dict() == {"a\udcff": "b", "\ud800": "a"}
+    named = export_tasks(rows, ["\udcff.png", "b.png"], tmp_path / "named.json", y=y, image_prefix="/files/?d=")
+    assert json.loads(named.read_text("utf-8"))[0]["data"]["image"] == "/files/?d=%FF.png"
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -355,6 +367,10 @@ def test_other_annotations_are_named(tmp_path):
     ]:
         with pytest.raises(ValueError, match=message):
             read_decisions(answered(tmp_path, tasks, [], [answer]))
+    for answers in (7, "text", {"result": 1}, [{"result": [3]}], [{"result": [{"type": "choices"}]}]):
+        changed = [tasks[0] | {"annotations": []}, tasks[1] | {"annotations": answers}]
+        with pytest.raises(ValueError, match="must hold whole annotations, got .* for row 1"):
+            read_decisions(write(tmp_path, changed))
     tasks[1]["data"]["row"] = 0
     with pytest.raises(ValueError, match="two of row 0 have another index or given label"):
         read_decisions(answered(tmp_path, tasks, [], []))

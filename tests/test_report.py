@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from noisyfit import JointOptimizationClassifier, label_report
 from noisyfit.noise import corrupt_labels, symmetric_noise
+from noisyfit.report import _told_changes
 
 COLUMNS = ["given_label", "predicted_label", "is_label_issue", "label_quality", "corrected_label", "confidence"]
 
@@ -98,3 +99,16 @@ def test_cleanlab_takes_the_report():
     alone = LogisticRegression(max_iter=1000).fit(X[kept], y_noisy[kept])
     np.testing.assert_array_equal(learner.predict(X), alone.predict(X))
     assert learner.get_label_issues()["is_label_issue"].sum() == (~kept).sum() > 10
+
+
+def test_a_summary_has_a_line_a_pair_and_tells_long_names_apart():
+    names = ["x" * 50 + end for end in "abc"] + ["two\nlines", "\ud800"]
+    given, corrected = np.array([0, 0, 1, 3, 4]), np.array([2, 2, 2, 4, 3])
+    counts = _told_changes(np.array(names, dtype=object), given, corrected)
+    long = "x" * 39 + "…"
+    assert [line.split() for line in counts] == [
+        [long, "->", long, "2"],
+        [long, "->", long, "1"],
+        ["two\\nlines", "->", "\\ud800", "1"],
+        ["\\ud800", "->", "two\\nlines", "1"],
+    ]

@@ -317,7 +317,7 @@ def test_see_through_pictures_lie_on_white(tmp_path, report):
 def test_a_file_that_is_no_picture(tmp_path, report):
     (tmp_path / "bad.png").write_text("nothing")
     for name in ("bad.png", "missing.png"):
-        with pytest.raises(ValueError, match=f"`X` must name files that hold a picture, got .*{name}.*X=None"):
+        with pytest.raises(ValueError, match=f"`X` must name files that hold a picture, but .*{name}.*X=None"):
             save_review(tmp_path / "page.html", report, [tmp_path / name] * 6)
     assert not (tmp_path / "page.html").exists()
 
@@ -727,6 +727,15 @@ def test_wrong_kinds(tmp_path, report):
         ("d.csv", "row,index,given_label,proposed_label,decision,label\n0,0,a,b,accept,b,c\n", "in each record; got"),
         ("d.csv", 'row,index,given_label,proposed_label,decision,label\n0,0,"a', "must be a CSV file, but"),
         ("d.csv", b"\xff", "must be a file in UTF-8"),
+        ("d.json", "[" * 100_000, "must be a JSON file, but .*d.json' is not: it is nested too deeply"),
+        ("d.json", "[" * 400 + "]" * 400, "nested too deeply"),
+        ("d.json", '{"a": ' * 100_000, "nested too deeply"),
+        ("d.json", '{"format": NaN}', "NaN is no number of JSON"),
+        ("d.json", '{"format": -Infinity}', "-Infinity is no number of JSON"),
+        ("d.json", '{"format": 1e400}', "1e400 is no number of JSON"),
+        ("d.json", '{"format": "x", "format": "noisyfit decisions"}', "'format' stands twice in one place"),
+        ("d.json", f'{{"version": {"9" * 5000}}}', "must be a JSON file, but .*d.json' is not: Exceeds the limit"),
+        ("d.json", '"\\ud800"', "must have the format"),
     ],
 )
 def test_wrong_files(tmp_path, name, content, message):
@@ -734,6 +743,53 @@ def test_wrong_files(tmp_path, name, content, message):
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ValueError, match=message):
         apply_decisions(["a"], path)
+
+
+def test_a_row_with_too_many_digits(tmp_path, report):
+    path = write_csv(tmp_path / "d.csv", [{**record(report, 1), "row": "9" * 5000}])
+    with pytest.raises(ValueError, match="`row` must be an int, at least 0"):
+        apply_decisions(list("aabbcc"), path)
+
+
+@pytest.mark.parametrize("label", ["\ud800", "a\udcffb", "a\0", "", "\u2028"])
+def test_odd_texts_come_back_exactly(tmp_path, label):
+    y, index = np.array(["a", label], dtype=object), pd.Index(["x", label], dtype=object)
+    report = make_report(["a", "b"], ["b", "a"], index=index)
+    for name in ("given_label", "predicted_label", "corrected_label"):
+        texts = [label if text == "b" else text for text in report[name]]
+        report[name] = pd.Series(texts, index=index, dtype=object)
+    path = write_json(tmp_path / "d.json", [record(report, 0), record(report, 1)])
+    assert apply_decisions(y, path).tolist() == [label, "a"]
+    assert apply_decisions(y.tolist(), path) == [label, "a"]
+    assert apply_decisions(pd.Series(y, index=index, dtype=object), path).tolist() == [label, "a"]
+    data = page_data(save_review(tmp_path / "page.html", report, y.tolist()))
+    assert {json.loads(each["json"]) for each in data["classes"]} == {"a", label}
+
+
+def test_numbers_that_json_lacks_are_texts_in_it(tmp_path):
+    y, index = [1.0, np.inf], [-np.inf, np.inf]
+    report = make_report(y, y[::-1], index=index)
+    data = page_data(save_review(tmp_path / "page.html", report))
+    assert [each["json"] for each in data["classes"]] == ["1.0", '"inf"']
+    assert data["index"]["values"] == ["-inf", "inf"]
+    path = write_json(tmp_path / "d.json", [record(report, 0), record(report, 1)])
+    assert apply_decisions(pd.Series(y, index=index), path).tolist() == [np.inf, 1.0]
+
+
+@pytest.mark.parametrize("keys", [[None, np.nan], ["2024-01-01T00:00:00", pd.Timestamp("2024-01-01")], ["inf", np.inf]])
+def test_keys_that_json_cannot_tell_apart_are_not_guessed(tmp_path, keys):
+    index = pd.Index(keys, dtype=object)
+    report = make_report(["a", "b"], ["b", "a"], index=index)
+    path = write_json(tmp_path / "d.json", [record(report, 0)])
+    with pytest.raises(ValueError, match="is ambiguous: `y` has it in the places"):
+        apply_decisions(pd.Series(["a", "b"], index=index), path)
+    assert apply_decisions(["a", "b"], path) == ["b", "b"]
+
+
+def test_labels_with_too_many_digits_are_named(tmp_path):
+    report = make_report(pd.Series([10**5000, 1], dtype=object), pd.Series([1, 1], dtype=object))
+    with pytest.raises(ValueError, match="must be ints of at most 4,300 digits. Make them strings"):
+        save_review(tmp_path / "page.html", report)
 
 
 def test_files_that_other_programs_saved_again(tmp_path, report):

@@ -19,7 +19,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from noisyfit import apply_decisions, save_review
+from noisyfit import apply_decisions, judge_labels, save_review
 
 BROWSER, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 pytestmark = pytest.mark.skipif(
@@ -46,6 +46,15 @@ HOSTILE = [
     "line\u2028separator",
     "مرحبا (rtl)",
     "",
+    "=1+1",
+    "@SUM(A1)",
+    "+1",
+    "-1",
+    " \t",
+    "nul\0 \x01 \x7f",
+    "\ufeff\ufffe",
+    "$\\frac{$",
+    "x" * 600,
 ]
 
 
@@ -332,17 +341,87 @@ def test_a_page_of_another_report_starts_anew(opened, tmp_path, report):
     assert opened.progress == "0 of 6 suspects decided"
 
 
-def test_kept_progress_that_cannot_be_read(opened):
+def keep(page, content):
+    """Put something where the page keeps its progress, and open it again."""
+    page.run("window.dispatchEvent(new Event('pagehide'))")  # what is to be saved is saved now, and not when it is left
+    key = f"noisyfit-review:{json.loads(page.text('#data'))['page']}"  # the page's own, which need not be the only one
+    page.run("localStorage.setItem(arguments[0], arguments[1])", key, content)
+    page.driver.refresh()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[[0",
+        "[1]",
+        "[null]",
+        "[[]]",
+        "1",
+        "null",
+        '"accept"',
+        '{"0": "accept"}',
+        '[[0, "toString", 0]]',
+        '[[0, ["accept"], 1]]',
+        '[["0", "accept", 1]]',
+        '[[99, "accept", 1]]',
+        '[[0, "accept", 0]]',  # another label than the page proposes
+        '[[0, "keep", 1]]',
+        '[[0, "other", "length"]]',
+        '[[0, "other", 1.5]]',
+        '[[0, "other", 99]]',
+        '[[0, "accept", 1], [1]]',
+        "[" * 100_000,
+        json.dumps([[0, "accept", 0]] * 20_000),
+    ],
+    ids=lambda content: content[:20],
+)
+def test_kept_progress_that_cannot_be_read(opened, content):
     opened.press("a")
-    opened.run(
-        "window.dispatchEvent(new Event('pagehide'))"
-    )  # it is saved now, and not once more when the page is left
-    # under the page's own key, which need not be the only one
-    fingerprint = json.loads(opened.text("#data"))["fingerprint"]
-    opened.run("localStorage.setItem(`noisyfit-review:${arguments[0]}`, '[[0')", fingerprint)
-    opened.driver.refresh()
+    keep(opened, content)
     assert opened.progress == "0 of 6 suspects decided"
-    assert opened.find("#notice").is_displayed()
+    assert "cannot be read" in opened.find("#notice").text
+    opened.press("a", "k")
+    opened.driver.refresh()
+    assert (opened.row, opened.progress) == (2, "2 of 6 suspects decided")
+
+
+def test_pages_of_equal_labels_keep_progress_apart(opened, tmp_path, report):
+    opened.press("a")
+    texts = [f"text {row}" for row in range(8)]
+    others = [
+        {"X": [*texts[:-1], "another text"]},
+        {"X": None},
+        {"X": texts, "title": "Other labels"},
+        {"X": texts, "transition_matrix": np.eye(3)},
+    ]
+    for number, other in enumerate(others):
+        opened.open(save_review(tmp_path / f"{number}.html", report, **other))
+        assert opened.progress == "0 of 6 suspects decided"
+        opened.press("a", "a")
+    opened.open(save_review(tmp_path / "again.html", report, texts))
+    assert opened.progress == "1 of 6 suspects decided"
+    opened.open(tmp_path / "page.html")
+    assert opened.progress == "1 of 6 suspects decided"
+
+
+def test_pages_that_ask_about_other_rows_keep_progress_apart(page, tmp_path):
+    rng = np.random.default_rng(0)
+    y, proba = rng.integers(0, 2, 60), rng.dirichlet([1, 1], 60)
+    verdict = judge_labels(y, proba)
+    written = {"report": verdict.label_report(), "judged": verdict}
+    page.open(save_review(tmp_path / "a.html", **written))
+    page.press("a")
+    page.open(save_review(tmp_path / "b.html", **written, n_checks=20))
+    assert page.progress == "0 of 20 checked"
+    page.open(save_review(tmp_path / "c.html", **written))
+    assert page.progress == "1 of 50 checked"
+
+
+def test_answers_are_not_taken_over_by_other_proposals(opened, tmp_path, report):
+    opened.press("a", "a")
+    changed = report.assign(corrected_label=list("cbcacbab"), predicted_label=list("cbcacbab"))
+    opened.open(save_review(tmp_path / "page.html", changed, [f"text {row}" for row in range(8)], overwrite=True))
+    assert opened.progress == "0 of 6 suspects decided"
 
 
 def test_without_local_storage(page, tmp_path, report):
@@ -408,7 +487,7 @@ def test_hostile_strings_are_shown_and_survive(page, tmp_path):
     assert page.driver.title == HOSTILE[0]
     for place, text in enumerate(HOSTILE):
         assert page.row == place
-        assert page.text("#given") == (text or '""')
+        assert page.text("#given") == (text if text.strip() else json.dumps(text))
         assert page.text("#content") == text
         page.press("o")
         page.press(Keys.ESCAPE)
@@ -423,6 +502,17 @@ def test_hostile_strings_are_shown_and_survive(page, tmp_path):
         lines = list(csv.DictReader(file, strict=True))
     assert [line["index"] for line in lines] == HOSTILE
     assert [line["label"] for line in lines] == HOSTILE[1:] + HOSTILE[:1]
+
+
+def test_half_a_character_leaves_as_json_only(page, tmp_path):
+    index = pd.Index(["x\udcff", "y"], dtype=object)
+    page.open(save_review(tmp_path / "page.html", make_report(["a", "b"], ["b", "a"], index=index)))
+    page.press("a", "a")
+    page.find("#export-csv").click()
+    assert "CSV cannot hold a label or key" in page.find("#notice").text
+    y = pd.Series(["a", "b"], index=index)
+    assert apply_decisions(y, page.export("json")).to_list() == ["b", "a"]
+    assert not list(page.downloads.glob("*.csv"))
 
 
 @pytest.mark.parametrize(

@@ -109,3 +109,11 @@ PROBA = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
 def test_wrong_input(y, probabilities, params, message):
     with pytest.raises((ValueError, TypeError), match=message):
         judge_labels(y, probabilities, **params)
+
+
+def test_names_that_utf_8_cannot_hold(tmp_path):
+    names = ["a\udcff", "\ud800", "b"]
+    verdict = judge_labels(["x", "y", "y"], [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]], index=names)
+    assert verdict.label_report().index.tolist() == names
+    assert sorted(verdict.rows_to_check(3).index) == sorted(names)
+    assert verdict.settle({"\ud800": "x"}).corrected_labels_[1] == "x"

@@ -6,11 +6,14 @@ from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
+import scipy.sparse
 import torch
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 from torch import nn
 
+from noisyfit import judge_labels
 from noisyfit.exceptions import LabelCollapseWarning, TrainingDivergedError
 
 from inputs import Inputs, as_numpy_strings, sparse_in_3d
@@ -125,7 +128,7 @@ INPUTS = {
     "complex": (lambda: {"X": broken(1j, np.complex64)}, "Complex data not supported"),
     "strings": (
         lambda: {"X": np.full((90, 5), "a", dtype=object)},
-        "`X` must hold numbers: could not convert string to float: 'a'. Encode",
+        "`X` must hold numbers: could not convert string to float: 'a'. The first .* row 0, column 0. Encode",
     ),
     "integers beyond floats": (lambda: {"X": [[10**400] * 5] * 90}, "`X` must hold numbers: int too large"),
     "signalling NaN": (lambda: {"X": [[Decimal("sNaN")] * 5] * 90}, "`X` must hold numbers: cannot convert signaling"),
@@ -208,8 +211,14 @@ TYPES = {
         lambda: {"X": pd.DataFrame({"a": pd.to_datetime(np.zeros(90), utc=True)})},
         "`X` must hold numbers, got dates",
     ),
-    "objects": (lambda: {"X": np.full((90, 5), {}, object)}, "`X` must hold numbers: float.* 'dict'. Encode"),
-    "pandas' NA": (lambda: {"X": np.full((90, 5), pd.NA, object)}, "`X` must hold numbers: float.* 'NAType'. Encode"),
+    "objects": (
+        lambda: {"X": np.full((90, 5), {}, object)},
+        "`X` must hold numbers: float.* 'dict'. The first .* row 0, column 0. Encode",
+    ),
+    "pandas' NA": (
+        lambda: {"X": np.full((90, 5), pd.NA, object)},
+        "`X` must hold numbers: float.* 'NAType'. The first",
+    ),
     "fields": (lambda: {"X": np.zeros((90, 5), "f4,f4")}, "`X` must hold numbers: Cannot cast"),
     "sparse tensor": (lambda: {"X": torch.eye(90).to_sparse()}, "`X` must be a dense tensor of numbers, got .*sparse"),
     "tensor without data": (lambda: {"X": torch.empty(90, 5, device="meta")}, "`X` must be a dense tensor"),
@@ -236,11 +245,45 @@ def test_one_class_left_by_the_weights(fails, blobs):
     )
 
 
-@pytest.mark.parametrize(("value", "message"), [(np.nan, "NaN"), (1e300, "too large for dtype")])
+def in_table(value, kind=pd.DataFrame):
+    """A table of three columns, whose "b" has this value in row 7."""
+    cells = [float(row) for row in range(90)]
+    return kind({"a": cells, "b": [*cells[:7], value, *cells[8:]], "c": cells})
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (in_table(np.inf), "Input X contains infinity .* The first is in row 7, column 'b'"),
+        (in_table(np.nan), "Input X contains NaN.* The first is in row 7, column 'b'"),
+        (in_table(1e300), "The first is in row 7, column 'b'"),
+        (in_table(float("inf"), pl.DataFrame), "The first is in row 7, column 'b'"),
+        (in_table(np.inf).to_numpy(), "The first is in row 7, column 1"),
+        (in_table(np.inf).to_numpy().tolist(), "The first is in row 7, column 1"),
+        (torch.tensor(in_table(np.inf).to_numpy()), "The first is in row 7, column 1"),
+        (scipy.sparse.csr_matrix(in_table(np.inf)), "The first is in row 7, column 1"),
+        (scipy.sparse.csc_matrix(in_table(np.nan)), "The first is in row 7, column 1"),
+        (in_table(np.inf).astype({"a": "Int64"}), "The first is in row 7, column 'b'"),
+        (np.where(np.arange(90 * 64).reshape(90, 1, 8, 8) == 64, np.nan, 1), r"The first is in row 1, at \(0, 0, 0\)"),
+        (in_table([1, 2]), "`X` must hold numbers: setting an array.* The first that is none is in row 7, column 'b'"),
+        (in_table("text"), "The first that is none is in row 7, column 'b'. Encode"),
+        (in_table("1").assign(c=[[1, 2]] * 90), "The first that is none is in row 0, column 'c'. Encode"),
+        (pl.DataFrame({"a": [1.0] * 90, "b": [[1, 2]] * 90}), "The first that is none is in row 0, column 'b'. Encode"),
+        (in_table("text").to_numpy(), "The first that is none is in row 7, column 1. Encode"),
+    ],
+)
+def test_the_place_is_told(fails, X, message):
+    fails(ValueError, f"(?s){message}", X=X)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [(np.nan, "NaN.* row 7, column 2"), (1e300, "too large.* row 7, column 2")]
+)
 def test_memmaps_are_checked_too(fails, tmp_path, value, message):
-    X = broken(value, np.float64)
+    X = np.ones((90, 5))
+    X[7, 2] = value
     X.tofile(tmp_path / "X")
-    fails(ValueError, message, X=np.memmap(tmp_path / "X", dtype=np.float64, mode="r", shape=X.shape))
+    fails(ValueError, f"(?s){message}", X=np.memmap(tmp_path / "X", dtype=np.float64, mode="r", shape=X.shape))
 
 
 def test_mapped_text(fails, tmp_path):
@@ -277,6 +320,62 @@ def test_labels_of_mixed_kinds(fails):
 def test_the_same_index_in_another_order(fails):
     X = pd.DataFrame(np.random.RandomState(0).randn(90, 5))
     fails(ValueError, "same index in another order.*y.loc", X=X, y=pd.Series(np.arange(90) % 3).sample(frac=1))
+
+
+REORDERED = {
+    "several kinds": pd.Index([1, "a", None, 2.5, (1, 2), *range(100, 185)], dtype=object),
+    "missing": pd.Index([np.nan, *range(89)]),
+    "several missing": pd.Index([None, np.nan, pd.NA, *range(87)], dtype=object),
+    "levels": pd.MultiIndex.from_arrays([[1, "a", np.nan] * 30, range(90)]),
+    "twice": pd.Index(["a", "b"] * 45),
+    "categories": pd.CategoricalIndex([f"{row:03}" for row in range(90)]),
+}
+
+
+@pytest.mark.parametrize("kind", REORDERED)
+def test_keys_of_any_kind_are_compared(fails, quick, kind):
+    index = REORDERED[kind]
+    X, y = np.random.RandomState(0).randn(90, 5), np.arange(90) % 3
+    fails(ValueError, "same index in another order", X=pd.DataFrame(X, index=index), y=pd.Series(y, index=index[::-1]))
+    clf = quick(max_epochs=1).fit(pd.DataFrame(X, index=index), pd.Series(y, index=index))
+    assert clf.label_report().index.equals(index)
+    clf = quick(max_epochs=1).fit(pd.DataFrame(X, index=range(90)), pd.Series(y, index=index))  # other keys
+    assert clf.label_report().index.equals(index)
+
+
+@pytest.mark.parametrize("label", ["a\0", "\0", "\ud800", "a\udcffb"])
+@pytest.mark.parametrize(
+    "kind", [list, tuple, lambda y: np.array(y, dtype=object), lambda y: pd.Series(y, dtype=object)]
+)
+def test_labels_that_would_come_back_as_others(fails, kind, label):
+    message = "`y` must hold labels that files can hold.* in row 1. Rename it"
+    y = kind(["a", label, "b"] * 30)
+    fails(ValueError, message, y=y)
+    with pytest.raises(ValueError, match=message):
+        judge_labels(y, np.full((90, 3), 1 / 3))
+    with pytest.raises(ValueError, match="`classes` must hold labels that files can hold"):
+        judge_labels(["a", "b"] * 45, np.full((90, 2), 1 / 2), classes=["a", label])
+
+
+def test_labels_to_correct_are_not_taken_for_others(blobs, quick):
+    X, y, _ = blobs
+    clf = quick(max_epochs=1).fit(X, np.array(["a", "b", "c"])[y])
+    with pytest.raises(ValueError, match="`y` must hold labels that files can hold"):
+        clf.correct(X, ["a\0", *["a"] * 89])
+    with pytest.raises(ValueError, match="`checked` must hold labels of the fit"):
+        quick(max_epochs=1).fit(X, np.array(["a", "b", "c"])[y], checked={0: "a\0"})
+
+
+@pytest.mark.parametrize("labels", [["a\0b", "a\0c", ""], ["\u2028", "😀", "\u202e"]])
+def test_odd_labels_come_back(tmp_path, blobs, quick, labels):
+    X, y, _ = blobs
+    given = [labels[code] for code in y]
+    clf = quick(max_epochs=1).fit(X, given)
+    clf.save(tmp_path / "clf.safetensors")
+    loaded = type(clf).load(tmp_path / "clf.safetensors")
+    for of in (clf, loaded):
+        assert of.classes_.tolist() == sorted(labels)
+        assert of.label_report()["given_label"].tolist() == given
 
 
 def test_a_result_that_has_collapsed_warns(blobs, quick):

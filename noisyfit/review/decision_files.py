@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ _TASK_FIELDS = _COLUMNS[:4]  # what each task says about its row
 _LOOKED_AT = "looked_at"  # only in exports in which all proposals were taken at once
 _KINDS = ("accept", "keep", "other", "skip")
 _REMEDY = "Pass an export of the review page."
+_DEEPEST = 50  # lists and dicts within one another; those of Label Studio have about ten
+_LONGEST_ROW = 18  # digits
 
 
 @dataclass(frozen=True)
@@ -87,8 +91,10 @@ def _read_csv(path: Path) -> list[dict[str, Any]]:
 
 def _read_json(path: Path) -> list[Decision]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
+        content = _parse_json(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError:
+        raise
+    except ValueError as error:
         raise ValueError(f"`decisions` must be a JSON file, but {str(path)!r} is not: {error}. {_REMEDY}") from error
     if isinstance(content, list) and content:
         return _read_tasks(content)
@@ -104,6 +110,40 @@ def _read_json(path: Path) -> list[Decision]:
     if not isinstance(records, list):
         raise ValueError(f"`decisions` must hold a list of decisions, got {records!r} in {str(path)!r}. {_REMEDY}")
     return _as_decisions(records, is_text=False)
+
+
+def _parse_json(text: str) -> Any:
+    """Parse text that may come from anybody: only what JSON knows, each name once, no deeper than a file of ours."""
+    try:
+        content = json.loads(text, parse_constant=_as_finite, parse_float=_as_finite, object_pairs_hook=_named_once)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    level, depth = [content], 0
+    while level:
+        level = [item for part in level if isinstance(part, (list, dict)) for item in _items(part)]
+        depth += 1
+        if depth > _DEEPEST:
+            raise ValueError("it is nested too deeply")
+    return content
+
+
+def _items(part: list[Any] | dict[str, Any]) -> Iterable[Any]:
+    return part.values() if isinstance(part, dict) else part
+
+
+def _as_finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"{number:.20} is no number of JSON")
+    return value
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    named = dict(pairs)
+    if len(named) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands twice in one place")
+    return named
 
 
 def _read_tasks(tasks: list[Any]) -> list[Decision]:
@@ -145,8 +185,9 @@ def _answers_to_task(task: dict[str, Any], row: int) -> list[tuple[str | None, b
         is_annotated = CHOICES_NAME in task or task.get("annotation_id") is not None
         return [(_one_choice(task.get(CHOICES_NAME), row), False)] if is_annotated else []
     answers = []
-    for annotation in task.get("annotations") or []:
-        if not isinstance(annotation, dict) or not isinstance(annotation.get("result") or [], list):
+    annotations = task.get("annotations") or []
+    for annotation in annotations if isinstance(annotations, list) else [annotations]:
+        if not _is_whole(annotation):
             raise ValueError(
                 f"`decisions` must hold whole annotations, got {annotation!r:.200} for row {row}. Export as JSON."
             )
@@ -159,6 +200,15 @@ def _answers_to_task(task: dict[str, Any], row: int) -> list[tuple[str | None, b
             )
         answers.append((_one_choice(choices.get(CHOICES_NAME), row), bool(annotation.get("ground_truth"))))
     return answers
+
+
+def _is_whole(annotation: Any) -> bool:
+    """Whether an annotation has the form that Label Studio gives it."""
+    results = (annotation.get("result") or []) if isinstance(annotation, dict) else None
+    return isinstance(results, list) and all(
+        isinstance(result, dict) and (result.get("type") != "choices" or isinstance(result.get("from_name"), str))
+        for result in results
+    )
 
 
 def _one_choice(value: Any, row: int) -> str | None:
@@ -240,7 +290,7 @@ def _as_decision(record: Any, number: int, is_text: bool) -> Decision:
 
 def _as_row(row: Any, number: int) -> int:
     is_int = isinstance(row, (int, np.integer)) and not isinstance(row, bool)
-    if isinstance(row, str) and row.isascii() and row.isdigit():
+    if isinstance(row, str) and row.isascii() and row.isdigit() and len(row) <= _LONGEST_ROW:
         row, is_int = int(row), True
     if not is_int or row < 0:
         raise ValueError(f"`row` must be an int, at least 0; got {row!r} at place {number}. {_REMEDY}")

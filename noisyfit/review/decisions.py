@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -141,14 +141,12 @@ class _Places:
         return decision.row
 
     def _find_key(self, decision: Decision) -> int:
-        literal = key_literal(decision.index)
-        if not decision.is_text and literal in self.by_literal:
-            return self.by_literal[literal]
-        found = self.by_text.get(key_text(decision.index), [])
+        found = [] if decision.is_text else self.by_literal.get(key_literal(decision.index), [])
+        found = found or self.by_text.get(key_text(decision.index), [])
         if len(found) > 1:
             raise ValueError(
                 f"The index {decision.index!r} of row {decision.row} is ambiguous: `y` has it in the places {found}. "
-                "Pass the JSON export, which keeps the types of the index."
+                "Pass the JSON export, which keeps the types of the index, or y.to_numpy() to find rows by their place."
             )
         if not found:
             raise ValueError(
@@ -158,15 +156,19 @@ class _Places:
         return found[0]
 
     @cached_property
-    def by_literal(self) -> dict[str, int]:
-        return {key_literal(key): place for place, key in enumerate(self.keys)}
+    def by_literal(self) -> dict[str, list[int]]:
+        return _places_of(map(key_literal, self.keys))
 
     @cached_property
     def by_text(self) -> dict[str, list[int]]:
-        texts: dict[str, list[int]] = {}
-        for place, key in enumerate(self.keys):
-            texts.setdefault(key_text(key), []).append(place)
-        return texts
+        return _places_of(map(key_text, self.keys))
+
+
+def _places_of(texts: Iterable[str]) -> dict[str, list[int]]:
+    places: dict[str, list[int]] = {}
+    for place, text in enumerate(texts):
+        places.setdefault(text, []).append(place)
+    return places
 
 
 class _Vocabulary:
@@ -178,7 +180,8 @@ class _Vocabulary:
             labels = list(self.dtype.categories)
             self.dtype = self.dtype.categories.dtype
         else:
-            labels = list(pd.Series(y, dtype=object if isinstance(y, list) else None).drop_duplicates().array)
+            is_plain = isinstance(y, list) or getattr(self.dtype, "kind", "") in "OU"  # pandas' strings are in UTF-8
+            labels = list(pd.Series(y, dtype=object if is_plain else None).drop_duplicates().array)
         labels = [label for label in labels if not pd.isna(label)]
         self.types = {type(label) for label in labels}
         self.by_value: dict[Hashable, Any] = {_typed(label): label for label in labels}

@@ -10,14 +10,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+_LARGEST = 10**4300  # Python writes and reads no larger int
+
 
 def json_label(label: Any) -> bool | int | float | str:
-    """Give a label as a JSON value of its own type; what JSON does not know becomes text."""
+    """Give a label as a JSON value of its own type; what JSON does not know, infinity too, becomes text."""
     if isinstance(label, (bool, np.bool_)):
         return bool(label)
     if isinstance(label, numbers.Integral):
-        return int(label)
-    if isinstance(label, (float, np.floating)):
+        number = int(label)
+        if abs(number) >= _LARGEST:
+            raise ValueError("Labels and index keys must be ints of at most 4,300 digits. Make them strings.")
+        return number
+    if isinstance(label, (float, np.floating)) and np.isfinite(label):
         return float(str(label))  # a float32 of 0.1 is 0.1 to its reader, not 0.10000000149011612
     return str(label)
 
@@ -53,10 +58,10 @@ def find_place(key: Any, index: pd.Index, unknown: str, ambiguous: str) -> int:
 
 def key_literal(key: Any) -> str:
     """Give a key of an index as it is written in a JSON file."""
-    return json.dumps(json_key(key))
+    return json.dumps(json_key(key), allow_nan=False)
 
 
 def key_text(key: Any) -> str:
     """Give a key of an index as it is written in a CSV file: text as it is, anything else as JSON."""
     value = json_key(key)
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, allow_nan=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,10 @@ def save_review(
 
     The page shows the suspects first, those with the surest correction leading, then the other samples, those with
     the least likely label leading. A reader accepts the proposed label of a sample, keeps the given one, chooses
-    another or skips it, by keys or by buttons. The browser keeps the progress; the page exports the decisions as
-    CSV or JSON for `apply_decisions`, and imports the JSON of another reader.
+    another or skips it, by keys or by buttons. The browser keeps the progress, for each page its own: one that is
+    written again as it was goes on where it was left, one that shows anything else begins anew. The page exports the
+    decisions as CSV or JSON for `apply_decisions`, and imports the JSON of another reader. Texts are exported as they
+    are: a spreadsheet takes one that begins with "=", "+", "-" or "@" for a formula.
 
     With `judged`, the page begins with rows to check first, a sample. From 20 answers on it says how many labels are
     wrong and what taking the proposals is worth, in the numbers that ``settle`` gives for the exported decisions, and
@@ -62,7 +65,8 @@ def save_review(
         - images, an array or tensor of shape (n_samples, channels, height, width) or (n_samples, height, width
           [, channels]), uint8 or float. Floats between 0 and 1 go from black to white, others from their least to
           their greatest value;
-        - image files, a list or Series of paths, or of strings that all end in .png, .jpg or the like;
+        - image files (BMP, GIF, JPEG, PNG, TIFF, WebP of at most 64 million pixels), a list or Series of paths, or of
+          strings that all end in .png, .jpg or the like; of several frames the first is shown;
         - texts, a list or Series of str;
         - rows of a table, a DataFrame or an array of shape (n_samples, n_features).
     transition_matrix : array-like of shape (n_classes, n_classes) or None, default=None
@@ -140,7 +144,10 @@ def save_review(
     if questions is not None:
         data["inquiry"] = questions.as_json(ranked)
     data["samples"] = _samples(X, ranked, questions, n_pictures)
-    html = _render(title, data, noise_table(ranked, transition_matrix))
+    table = noise_table(ranked, transition_matrix)
+    # under this the browser keeps the progress: pages of equal labels may show other samples, or ask about other rows
+    data["page"] = hashlib.sha256(json.dumps([title, data, table], allow_nan=False).encode()).hexdigest()[:32]
+    html = _render(title, data, table)
     # a lone surrogate in the title, which UTF-8 cannot hold, becomes a question mark
     write_atomically(target, html.encode(errors="replace"))
     return target

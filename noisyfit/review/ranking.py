@@ -52,7 +52,10 @@ class RankedReport:
     def as_json(self) -> dict[str, Any]:
         """Give the columns as lists for the page, with a fingerprint of them."""
         columns = {
-            "classes": [{"text": label_text(label), "json": json.dumps(json_label(label))} for label in self.classes],
+            "classes": [
+                {"text": label_text(label), "json": json.dumps(json_label(label), allow_nan=False)}
+                for label in self.classes
+            ],
             "row": self.rows.tolist(),
             "given": self.given.tolist(),
             "proposed": self.proposed.tolist(),
@@ -62,7 +65,7 @@ class RankedReport:
             "n_suspects": self.n_suspects,
             "index": _index_as_json(self.index),
         }
-        digest = hashlib.sha256(json.dumps(columns).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps(columns, allow_nan=False).encode()).hexdigest()
         return {"fingerprint": digest[:32], **columns}
 
 
@@ -152,4 +155,4 @@ def _index_as_json(index: pd.Index) -> dict[str, Any]:
     keys = [json_key(key) for key in index]
     if all(isinstance(key, str) for key in keys):
         return {"kind": "text", "values": keys}
-    return {"kind": "json", "values": [json.dumps(key) for key in keys]}
+    return {"kind": "json", "values": [json.dumps(key, allow_nan=False) for key in keys]}

@@ -10,9 +10,9 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
+from ..image_files import PICTURE_ENDINGS
 from .thumbnails import array_thumbnails, file_thumbnails
 
-_PICTURE_ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _LONGEST_TEXT = 20_000
 _MOST_COLUMNS = 500
 _KINDS = (
@@ -67,7 +67,7 @@ def _texts_or_files(values: list[Any], rows: NDArray[np.int64]) -> dict[str, Any
 
 
 def _names_a_picture(value: Any) -> bool:
-    return isinstance(value, str) and "\n" not in value and value.lower().endswith(_PICTURE_ENDINGS)
+    return isinstance(value, str) and "\n" not in value and value.lower().endswith(PICTURE_ENDINGS)
 
 
 def _table(X: Any, rows: NDArray[np.int64]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import import_extra
+from ..image_files import open_picture
 
 _LONGEST_SIDE = 96
 _LONGEST_EXACT_SIDE = 48  # the page enlarges such pictures so much that the artefacts of JPEG would show
@@ -25,7 +26,7 @@ def array_thumbnails(X: Any, rows: NDArray[np.int64]) -> list[str]:
     for row in rows:
         picture = np.asarray(X[int(row)])
         if picture.dtype != np.uint8:
-            picture = np.nan_to_num((picture.astype(np.float64) - low) * scale).clip(0, 255).round().astype(np.uint8)
+            picture = _as_bytes(picture, low, scale)
         if channels_first:
             picture = picture.transpose(1, 2, 0)
         if picture.ndim == 3 and picture.shape[2] == 1:
@@ -36,20 +37,22 @@ def array_thumbnails(X: Any, rows: NDArray[np.int64]) -> list[str]:
 
 def file_thumbnails(paths: list[str]) -> list[str]:
     """Give the pictures in files."""
+    try:
+        return [_file_thumbnail(path) for path in paths]
+    except ValueError as error:
+        raise ValueError(f"`X` must name files that hold a picture, but {error}") from error
+
+
+def _file_thumbnail(path: str) -> str:
     image, operations = import_extra("PIL.Image", "review"), import_extra("PIL.ImageOps", "review")
-    uris = []
-    for path in paths:
-        try:
-            with image.open(path) as picture:
-                if picture.mode[0] in "IF":  # more than 8 bits
-                    picture = image.fromarray(_stretched(np.asarray(picture)))
-                picture.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
-                uris.append(_as_data_uri(operations.exif_transpose(picture)))
-        except OSError as error:
-            raise ValueError(
-                f"`X` must name files that hold a picture, got {path!r}: {error}. Mend that path, or pass X=None."
-            ) from error
-    return uris
+    with open_picture(path, "Mend that path or file, or pass X=None.") as picture:
+        if picture.mode.startswith("I;"):
+            picture = picture.convert("I")  # which can be made small
+        picture.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
+        operations.exif_transpose(picture, in_place=True)
+        if picture.mode in "IF":  # more than 8 bits
+            picture = image.fromarray(_stretched(np.asarray(picture)))
+        return _as_data_uri(picture)
 
 
 def _channels_first(shape: tuple[int, ...]) -> bool:
@@ -81,8 +84,13 @@ def _range_of_values(X: Any, rows: NDArray[np.int64]) -> tuple[float, float]:
 
 
 def _stretched(picture: NDArray[Any]) -> NDArray[np.uint8]:
-    low, high = float(picture.min()), float(picture.max())
-    return ((picture.astype(np.float64) - low) * _scale(low, high)).round().astype(np.uint8)
+    finite = picture[np.isfinite(picture)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    return _as_bytes(picture, low, _scale(low, high))
+
+
+def _as_bytes(picture: NDArray[Any], low: float, scale: float) -> NDArray[np.uint8]:
+    return np.nan_to_num((picture.astype(np.float64) - low) * scale).clip(0, 255).round().astype(np.uint8)
 
 
 def _scale(low: float, high: float) -> float:
@@ -97,6 +105,7 @@ def _as_data_uri(picture: Any) -> str:
         picture = image.alpha_composite(image.new("RGBA", picture.size, "white"), picture)
     if picture.mode not in ("L", "RGB"):
         picture = picture.convert("RGB")
+    picture.info.clear()  # a colour profile or a comment may be larger than the picture
     kind = "png" if max(picture.size) <= _LONGEST_EXACT_SIDE else "jpeg"
     buffer = io.BytesIO()
     picture.save(buffer, kind, quality=85)

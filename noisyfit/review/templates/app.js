@@ -9,7 +9,7 @@
   const $ = (id) => document.getElementById(id);
   const data = JSON.parse($("data").textContent);
   const nSamples = data.row.length;
-  const storageKey = `noisyfit-review:${data.fingerprint}`;
+  const storageKey = `noisyfit-review:${data.page}`;
 
   // Samples are numbered by rank, labels by class number. A decision is {decision, label, taken}; taken is set where
   // a proposal was taken together with all others, which is nobody's answer.
@@ -101,18 +101,29 @@
   function load(text) {
     let kept = [];
     try {
-      kept = JSON.parse(text ?? "[]");
+      kept = keptDecisions(text);
     } catch {
       notify("The progress kept in this browser cannot be read; the page starts anew.");
     }
-    const ranks = ranksByRow();
     decisions.clear();
     if (asking) asking.found = null;
-    for (const [row, decision, label, taken] of Array.isArray(kept) ? kept : []) {
-      if (ranks.has(row) && decision in PAST && label in data.classes) {
-        decisions.set(ranks.get(row), { decision, label, ...(taken ? { taken: true } : {}) });
-      }
-    }
+    for (const [rank, decision] of kept) decisions.set(rank, decision);
+  }
+
+  // Anything may lie there: other pages and programs share the room. What is not whole is not taken.
+  function keptDecisions(text) {
+    const ranks = ranksByRow();
+    return JSON.parse(text ?? "[]").map(([row, decision, label, taken]) => {
+      const rank = ranks.get(row);
+      if (!isDecision(rank, decision, label)) throw new Error("it is not of this page");
+      return [rank, { decision, label, ...(taken ? { taken: true } : {}) }];
+    });
+  }
+
+  function isDecision(rank, decision, label) {
+    if (rank === undefined || typeof decision !== "string" || !Object.hasOwn(PAST, decision)) return false;
+    if (decision === "other") return Number.isInteger(label) && label >= 0 && label < data.classes.length;
+    return label === (decision === "accept" ? data.proposed : data.given)[rank];
   }
 
   function ranksByRow() {
@@ -807,6 +818,15 @@
     return /^[\w.+-]+$/.test(text) ? text : `"${text.replaceAll('"', '""')}"`;
   }
 
+  // Half of a character, which UTF-8 cannot hold; JSON escapes it.
+  const isHalved = (text) => /\p{Surrogate}/u.test(text);
+
+  function exportCsv() {
+    const text = exportedCsv();
+    if (isHalved(text)) notify("CSV cannot hold a label or key of these decisions: half of a character. Export JSON instead.");
+    else download(text, "text/csv;charset=utf-8", "csv");
+  }
+
   function download(text, type, ending) {
     const link = element("a");
     link.href = URL.createObjectURL(new Blob([text], { type }));
@@ -1024,7 +1044,7 @@
   }
 
   function listenToFiles() {
-    $("export-csv").addEventListener("click", () => download(exportedCsv(), "text/csv;charset=utf-8", "csv"));
+    $("export-csv").addEventListener("click", exportCsv);
     $("export-json").addEventListener("click", () => download(exportedJson(), "application/json", "json"));
     $("import").addEventListener("click", () => $("import-file").click());
     $("import-file").addEventListener("change", importFile);
