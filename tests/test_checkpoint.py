@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import signal
+import stat
 import subprocess
 import time
 from functools import partial
@@ -13,6 +14,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from fuzzing import n_cases
 from joblib import parallel_backend
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback, LRScheduler
@@ -250,6 +252,88 @@ def test_a_full_disk_leaves_the_last_state(blobs, make, monkeypatch):
     assert not hasattr(clf, "classes_")
     assert files(clf.checkpoint) == ["step1-epoch000001.safetensors", "step1-epoch000002.safetensors"]
     assert_same_fit(make().fit(X, y), make(checkpoint=None).fit(X, y), X)
+
+
+SHORT = {"cross_fit": 0, "max_epochs": 3}
+
+
+@pytest.mark.parametrize("at", [0, 2, 4])
+def test_another_fit_of_the_same_name_may_finish_while_a_state_is_written(blobs, make, monkeypatch, at):
+    """State 0 is written before the first epoch, the last one is the result."""
+    X, y, _ = blobs
+    expected = make(**SHORT, checkpoint=None).fit(X, y)
+    others, written = [], []
+
+    def replace_while_another_fits(new, path):
+        if len(written) == at and not others:
+            others.append(make(**SHORT))
+            others[0].fit(X, y)
+        written.append(path)
+        replace(new, path)
+
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", replace_while_another_fits)
+    clf = make(**SHORT).fit(X, y)
+    assert files(clf.checkpoint) == ["result.safetensors"]
+    assert_same_fit(others[0], expected, X)
+    assert_same_fit(clf, expected, X)
+
+
+def test_a_state_may_vanish_before_it_is_read(blobs, make, monkeypatch):
+    X, y, _ = blobs
+    cut(make(3, **SHORT), X, y)
+    others, read_state = [], checkpoint.read_state
+
+    def read_after_another_fit(path, kind):
+        if not others:
+            others.append(make(3, **SHORT))
+            others[0].fit(X, y)
+        return read_state(path, kind)
+
+    monkeypatch.setattr(checkpoint, "read_state", read_after_another_fit)
+    assert_same_fit(make(3, **SHORT).fit(X, y), make(3, **SHORT, checkpoint=None).fit(X, y), X)
+
+
+def test_two_processes_run_the_same_fit_at_once(blobs, make):
+    X, y, _ = blobs
+    expected = make(**SHORT, checkpoint=None).fit(X, y)
+    for _ in range(n_cases(300)):
+
+        def fit():
+            assert_same_fit(make(**SHORT).fit(X, y), expected, X)
+
+        processes = [multiprocessing.get_context("fork").Process(target=fit) for _ in range(2)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(60)
+        assert [process.exitcode for process in processes] == [0, 0]
+        assert files(make().checkpoint) == ["result.safetensors"]
+        shutil.rmtree(make().checkpoint)
+
+
+def test_what_killed_processes_left_half_written_is_removed_at_the_end(blobs, make):
+    X, y, _ = blobs
+    cut(make(3, **SHORT), X, y)
+    (folder,) = make().checkpoint.iterdir()
+    (folder / ".step1-epoch000004.safetensors.0123").touch()
+    (folder / ".tmpIu8s").touch()  # of safetensors
+    make(3, **SHORT).fit(X, y)
+    assert files(folder) == ["result.safetensors"]
+
+
+def test_states_are_as_readable_as_other_files_and_stay_so(blobs, make, monkeypatch):
+    X, y, _ = blobs
+    monkeypatch.setattr(os, "umask", None)  # which is all threads' own
+    clf = make(**SHORT).fit(X, y)
+    (result,) = clf.checkpoint.rglob("result*")
+    (clf.checkpoint / "other").touch()
+    assert result.stat().st_mode == (clf.checkpoint / "other").stat().st_mode
+    for mode in (0o600, 0o640, 0o664):
+        clf.save(clf.checkpoint / "other")
+        (clf.checkpoint / "other").chmod(mode)
+        clf.save(clf.checkpoint / "other")
+        assert stat.S_IMODE((clf.checkpoint / "other").stat().st_mode) == mode
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="takes a file system of its own")
