@@ -542,7 +542,8 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
     def load(cls, path: Any, module: Any = None, **params: Any) -> JointOptimizationClassifier:
         """Read an estimator from a file that `save` has written.
 
-        Also a file that one does not trust: it can make `load` raise an error, but not run code.
+        Also a file that one does not trust: it can make `load` raise an error, but not run code, nor say where a later
+        fit writes: `checkpoint` is None unless it is passed.
 
         Parameters
         ----------

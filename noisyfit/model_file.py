@@ -39,6 +39,7 @@ _OPTIMIZERS = {
 }
 _OUR_NETWORKS = {kind.__name__: kind for kind in (networks.MLP, networks.SmallResNet, networks.PreActResNet32)}
 _ENSEMBLES: dict[str, Callable[[list[nn.Module]], nn.Module]] = {"list": NetworkList, "stacked": StackedNetworks}
+_STAYS_BEHIND = ("checkpoint",)  # a file does not say where to write
 _CALLER_OF_LOAD = 4  # as a stacklevel: past _params_from, load_model and load
 
 
@@ -177,7 +178,7 @@ def _params_from(described: dict[str, Any], given: dict[str, Any], kind: Any) ->
     }
     params, left_out = dict(given), {}
     for name, (what, value) in described.items():
-        if name in given:
+        if name in given or name in _STAYS_BEHIND:
             continue
         if what == "code":
             left_out[name] = str(value)
