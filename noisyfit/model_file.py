@@ -250,11 +250,11 @@ def _restore_module(clf: Any, network: dict[str, Any], kind: InputKind, n_classe
     _check_number_of_networks(network)
     make = bare_network_factory(clf.module, clf.module_params, kind.shape, n_classes)
     ours = clf.module is None or isinstance(clf.module, str) or clf.module in _OUR_NETWORKS.values()
-    with isolated_rng(0, torch.device("cpu")):  # a network is initialised, then its weights are replaced
-        if ours:  # sizes are the file's word: no memory is taken before they are known to be those of its weights
-            with torch.device("meta"):
-                module = _combine(network, make)
-        else:
+    if ours:  # sizes are the file's word: no memory is taken before they are known to be those of its weights
+        with torch.device("meta"):  # where nothing is drawn
+            module = _combine(network, make)
+    else:
+        with isolated_rng(0, torch.device("cpu")):  # a network is initialised, then its weights are replaced
             module = _combine(network, lambda: _materialized(make(), kind))
     _check_weights(module, weights)
     module.load_state_dict(weights, assign=ours)

@@ -14,7 +14,7 @@ from .labels import LabelStore
 from .noise import NoiseMatrix
 from .problem import Problem
 from .progress import EpochLog
-from .training import JointNet, Trainer
+from .training import JointNet, Trainer, global_generators
 
 __all__ = ["Blocks", "SavedTraining"]
 
@@ -90,11 +90,8 @@ class SavedTraining:
             generator.set_state(state)
 
     def _generators(self) -> list[torch.Generator]:
-        device = self.problem.device
-        generators = [torch.default_generator, self.generator, self.problem.rows.generator]
-        if device.type == "cuda":
-            generators.append(torch.cuda.default_generators[device.index or 0])
-        return [generator for generator in generators if generator is not None]
+        own = (self.generator, self.problem.rows.generator)
+        return [*global_generators(self.problem.device), *(generator for generator in own if generator is not None)]
 
 
 def restore_labels(blocks: Blocks, problem: Problem, log: EpochLog, parts: dict[str, Any]) -> None:
