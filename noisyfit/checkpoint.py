@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .ranks import Ranks
 from .state_files import read_state, write_state
 
 fcntl: Any
@@ -57,12 +58,12 @@ class Checkpoint(NoCheckpoint):
         Of this fit alone; made if need be.
     every : int
         A state is written after every so many epochs.
-    writes : bool, default=True
-        Not where another process of the same training does.
+    ranks : Ranks
+        The processes of the training: all read, the first one writes.
     """
 
-    def __init__(self, folder: Path, every: int, writes: bool = True):
-        self.folder, self._every, self._writes = folder, every, writes
+    def __init__(self, folder: Path, every: int, ranks: Ranks):
+        self.folder, self._every, self._ranks = folder, every, ranks
         self._last: dict[str, Any] | None = None
         self._seed = -1
 
@@ -71,6 +72,7 @@ class Checkpoint(NoCheckpoint):
         while self._last is None and (written := self._written()):
             with contextlib.suppress(FileNotFoundError):  # another one that runs the same fit is past it
                 self._last = self._read(written[-1], written[:-1])
+        self._check_same(0 if self._last is None else self._last["step"] * 10**6 + self._last["epoch"])
         self._seed = seed if self._last is None else self._last["seed"]
         return self._seed
 
@@ -83,7 +85,9 @@ class Checkpoint(NoCheckpoint):
         if epoch % self._every:
             return
         parts = state()  # in all processes of a training, which exchange their random states
-        if not self._writes or (self.folder / _RESULT).exists():  # another one that runs the same fit has finished
+        if (
+            not self._ranks.is_first or (self.folder / _RESULT).exists()
+        ):  # another one that runs the same fit has finished
             return
         content = {"seed": self._seed, "step": step, "epoch": epoch, "parts": parts}
         self._write(f"step{step}-epoch{epoch:06}.safetensors", "checkpoint", content)
@@ -94,11 +98,14 @@ class Checkpoint(NoCheckpoint):
     def result(self) -> dict[str, Any] | None:
         """Give the result of a finished fit."""
         path = self.folder / _RESULT
-        return self._read(path, [])["fit"] if path.exists() else None
+        result = self._read(path, [])["fit"] if path.exists() else None
+        self._check_same(int(result is not None))
+        self._ranks.wait()  # before the first one writes
+        return result
 
     def finish(self, result: Any) -> None:
         """Write what the callable `result` gives, and remove what is no longer needed."""
-        if not self._writes:
+        if not self._ranks.is_first:
             return
         self._write(_RESULT, "result", {"fit": result()})
         for path in self._written():
@@ -111,6 +118,14 @@ class Checkpoint(NoCheckpoint):
     def _write(self, name: str, kind: str, content: dict[str, Any]) -> None:
         with _lock(self.folder, exclusive=False):
             write_state(self.folder / name, kind, content)
+
+    def _check_same(self, found: int) -> None:
+        """Raise where the first process has found another state."""
+        if self._ranks.agree_on(found) != found:
+            raise ValueError(
+                f"`checkpoint` must be a folder that all processes share; in {self.folder} this one has found another "
+                "state than the first one. Name one that they share. Where the same fit ran twice, start it again."
+            )
 
     def _written(self) -> list[Path]:
         return sorted(self.folder.glob("step*.safetensors"))
@@ -141,7 +156,7 @@ def _lock(folder: Path, exclusive: bool) -> Iterator[bool]:
         yield locked
 
 
-def open_checkpoint(checkpoint: Any, every: int, name: str, writes: bool = True) -> Checkpoint:
+def open_checkpoint(checkpoint: Any, every: int, name: str, ranks: Ranks | None = None) -> Checkpoint:
     """Give the checkpoint of a fit of that name in the folder of the parameter `checkpoint`; raise if it is no use."""
     folder = Path(checkpoint) / name
     try:
@@ -155,4 +170,4 @@ def open_checkpoint(checkpoint: Any, every: int, name: str, writes: bool = True)
         ) from error
     with contextlib.suppress(OSError):
         probe.unlink()
-    return Checkpoint(folder, every, writes)
+    return Checkpoint(folder, every, ranks or Ranks())

@@ -639,9 +639,9 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
         if self.checkpoint is None:
             return NoCheckpoint()
         known_seed = None if self.random_state is None else seed
-        name = fingerprint(self.get_params(deep=False), known_seed, problem, groups)
+        name = fingerprint(self.get_params(deep=False), known_seed, problem, groups, ranks.size)
         ranks.wait()  # for all to have written and read what is there from a fit before
-        return open_checkpoint(self.checkpoint, self.checkpoint_every, name, writes=ranks.is_first)
+        return open_checkpoint(self.checkpoint, self.checkpoint_every, name, ranks)
 
 
 def _warn_of_trouble(clf: JointOptimizationClassifier) -> None:

@@ -24,7 +24,9 @@ _LEFT_OUT = ("checkpoint", "checkpoint_every", "verbose", "label_store", "device
 _DEEPEST = 20
 
 
-def fingerprint(params: Mapping[str, Any], seed: int | None, problem: Problem, groups: Any) -> str:
+def fingerprint(
+    params: Mapping[str, Any], seed: int | None, problem: Problem, groups: Any, n_processes: int = 1
+) -> str:
     """Give 32 hexadecimal digits.
 
     Parameters
@@ -38,11 +40,14 @@ def fingerprint(params: Mapping[str, Any], seed: int | None, problem: Problem, g
         The checked data. A Dataset is known by its class, length and shape only.
     groups : array-like or None
         As given to `fit`.
+    n_processes : int, default=1
+        That train together: each draws in its own way, so that another number of them begins anew.
     """
     from . import __version__  # another version may train differently; here, since the package imports this module
 
     described = {name: _describe(value) for name, value in params.items() if name not in _LEFT_OUT}
     facts = {"params": described, "seed": seed, "version": __version__, "device": problem.device.type}
+    facts["processes"] = n_processes
     digest = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16)
     rows = problem.rows.fingerprints()
     shape = (type(problem.rows).__name__, len(problem.rows), problem.input_kind)

@@ -77,7 +77,8 @@ class SavedTraining:
             "trainer": self.trainer.state_dict(),
             "begin": self.begin.state_dict(),
             "log": self.log.state_dict(),
-            "random": [generator.get_state() for generator in self._generators()],
+            # dropout draws otherwise in each process
+            "random": self.trainer.ranks.gather([generator.get_state() for generator in self._generators()]),
         }
 
     def _restore(self, parts: dict[str, Any]) -> None:
@@ -86,7 +87,8 @@ class SavedTraining:
         self.begin.load_state_dict(parts["begin"])
         if self.blocks.noise.stepped:
             self.trainer.train_on_all()
-        for generator, state in zip(self._generators(), parts["random"], strict=True):  # last: making things draws
+        random = parts["random"][self.trainer.ranks.rank]
+        for generator, state in zip(self._generators(), random, strict=True):  # last: making things draws
             generator.set_state(state)
 
     def _generators(self) -> list[torch.Generator]:
