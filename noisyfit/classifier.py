@@ -639,7 +639,8 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
         if self.checkpoint is None:
             return NoCheckpoint()
         known_seed = None if self.random_state is None else seed
-        name = fingerprint(self.get_params(deep=False), known_seed, problem, groups, ranks.size)
+        columns = getattr(self, "feature_names_in_", None)
+        name = fingerprint(self.get_params(deep=False), known_seed, problem, groups, ranks.size, columns)
         ranks.wait()  # for all to have written and read what is there from a fit before
         return open_checkpoint(self.checkpoint, self.checkpoint_every, name, ranks)
 

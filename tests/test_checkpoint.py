@@ -12,13 +12,16 @@ import time
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from fuzzing import n_cases
 from joblib import parallel_backend
+from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback, LRScheduler
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import Dataset
 
 from noisyfit import JointOptimizationClassifier, checkpoint, state_files
@@ -40,23 +43,13 @@ class CutAt(Callback):
         self.epoch = epoch
 
     def on_batch_end(self, net, training=False, **kwargs):
-        if CutAt.armed and CutAt.seen == self.epoch:
+        if CutAt.armed_ and CutAt.seen_ == self.epoch:
             raise CutError
 
     def on_epoch_begin(self, net, **kwargs):
-        CutAt.seen += 1
+        CutAt.seen_ += 1
 
-    armed, seen = False, 0
-
-
-class CountsSteps(torch.optim.SGD):
-    """Counts the steps of training in this process."""
-
-    steps = 0
-
-    def step(self, *args, **kwargs):
-        CountsSteps.steps += 1
-        return super().step(*args, **kwargs)
+    armed_, seen_ = False, 0
 
 
 class RowsOfWorkers(Dataset):
@@ -102,12 +95,12 @@ def make(tmp_path):
 
 def cut(clf, *args, **kwargs):
     """Fit until the estimator's callback cuts it."""
-    CutAt.armed, CutAt.seen = True, 0
+    CutAt.armed_, CutAt.seen_ = True, 0
     try:
         with pytest.raises(CutError):
             clf.fit(*args, **kwargs)
     finally:
-        CutAt.armed = False
+        CutAt.armed_ = False
 
 
 def assert_same_fit(clf, expected, X):
@@ -131,9 +124,9 @@ def test_a_fit_that_was_cut_goes_on_to_the_same_bits(blobs, make, params, epoch)
         pytest.skip("there is no such epoch")
     params = {"net_params": {"callbacks": [("cut", CutAt(epoch))]}} | params
     cut(make(**params), X, y)
-    epochs_seen = CutAt.seen
+    epochs_seen = CutAt.seen_
     resumed = make(**params).fit(X, y)
-    assert CutAt.seen - epochs_seen == EPOCHS + params.get("retrain_epochs", 0) - (epochs_seen - 1)
+    assert CutAt.seen_ - epochs_seen == EPOCHS + params.get("retrain_epochs", 0) - (epochs_seen - 1)
     assert_same_fit(resumed, make(**params, checkpoint=None).fit(X, y), X)
 
 
@@ -152,9 +145,9 @@ def test_a_fresh_seed_is_kept_and_a_finished_fit_returns_its_result(blobs, make)
     cut(make(4, random_state=None), X, y)
     first = make(4, random_state=None).fit(X, y)
     assert files(first.checkpoint) == ["result.safetensors"]
-    CutAt.seen = 0
+    CutAt.seen_ = 0
     again = make(4, random_state=None).fit(X, y)
-    assert CutAt.seen == 0  # nothing was trained
+    assert CutAt.seen_ == 0  # nothing was trained
     assert_same_fit(again, first, X)
     assert again.summary() == first.summary()
     assert again._training_labels_.changes is not None  # as displays want them
@@ -165,6 +158,16 @@ def test_states_are_written_every_few_epochs(blobs, make):
     cut(make(6, checkpoint_every=2), X, y)
     assert files(make().checkpoint) == ["step1-epoch000002.safetensors", "step1-epoch000004.safetensors"]
     assert_same_fit(make(6, checkpoint_every=2).fit(X, y), make(6, checkpoint=None).fit(X, y), X)
+
+
+@contextlib.contextmanager
+def counted_steps(tell):
+    """Tell of each step of training in this process, by a byte."""
+    hook = register_optimizer_step_post_hook(lambda *_: tell(b"."))
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def kill_at_random(fit, rng, longest):
@@ -183,16 +186,16 @@ def kill_at_random(fit, rng, longest):
 def test_a_killed_process_repeats_no_more_than_an_epoch(blobs, make, tmp_path):
     """SIGKILL at random moments; `benchmarks/reliability.py kills` does the same 50 times and more."""
     X, y, _ = blobs
-    params = {"optimizer": CountsSteps, "net_params": None, "retrain_epochs": 3}
-    CountsSteps.steps = 0
-    expected = make(**params, checkpoint=None).fit(X, y)
-    n_steps, steps_an_epoch = CountsSteps.steps, -(-len(y) // 32)
+    params = {"net_params": None, "retrain_epochs": 3}
+    steps = []
+    with counted_steps(steps.append):
+        expected = make(**params, checkpoint=None).fit(X, y)
+    n_steps, steps_an_epoch = len(steps), -(-len(y) // 32)
     assert n_steps == (EPOCHS + 3) * steps_an_epoch
     counts, rng, kills = tmp_path / "steps", random.Random(0), 0
 
     def fit():
-        with counts.open("ab", buffering=0) as log:  # a byte a step, also where the process is killed
-            CountsSteps.step = lambda self, closure=None: (log.write(b"."), torch.optim.SGD.step(self))[1]
+        with counts.open("ab", buffering=0) as log, counted_steps(log.write):  # also where the process is killed
             make(**params).fit(X, y)
 
     start = time.perf_counter()
@@ -357,7 +360,7 @@ def test_a_disk_that_is_really_full(blobs, make, tmp_path):
 def test_a_folder_that_cannot_be_written_is_told_before_training(blobs, make, tmp_path):
     X, y, _ = blobs
     (tmp_path / "file").touch()
-    CutAt.seen = 0
+    CutAt.seen_ = 0
     with pytest.raises(OSError, match="`checkpoint` must be a folder that can be written to.*Not a directory"):
         make(checkpoint=tmp_path / "file").fit(X, y)
     for wrong in (1, True, b"folder"):
@@ -365,7 +368,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_training(blobs, make, tm
             make(checkpoint=wrong).fit(X, y)
     with pytest.raises(ValueError, match="`checkpoint_every` must be"):
         make(checkpoint_every=0).fit(X, y)
-    assert CutAt.seen == 0
+    assert CutAt.seen_ == 0
 
 
 def test_what_a_state_cannot_hold_is_told_before_training(blobs, make):
@@ -375,10 +378,10 @@ def test_what_a_state_cannot_hold_is_told_before_training(blobs, make):
         def state_dict(self):
             return {**super().state_dict(), "odd": object()}
 
-    CutAt.seen = 0
+    CutAt.seen_ = 0
     with pytest.raises(TypeError, match="cannot hold <object"):
         make(optimizer=Odd).fit(X, y)
-    assert CutAt.seen == 0
+    assert CutAt.seen_ == 0
 
 
 @pytest.mark.parametrize("backend", ["loky", "threading"])
@@ -461,6 +464,34 @@ def test_fingerprints_are_the_same_for_the_same_fit(blobs, tmp_path):
     assert name_of(blobs) == name_of(blobs, verbose=1, checkpoint="here", label_store="file", checkpoint_every=3)
     assert name_of(blobs, augment=partial(torch.mul, other=2)) == name_of(blobs, augment=partial(torch.mul, other=2))
     assert name_of(blobs, net_params={"callbacks": [CutAt(1)]}) == name_of(blobs, net_params={"callbacks": [CutAt(1)]})
+
+
+def test_names_of_rows_and_features_tell_fits_apart(blobs):
+    """A finished fit gives them back."""
+    X, y, _ = blobs
+    named = pd.DataFrame(X, columns=list("abcde"))
+    others = [named.set_index(named.index + 1), named.rename(columns={"a": "z"}), X]
+    assert len({full_name_of(rows, y) for rows in [named, *others]}) == 4
+    assert full_name_of(named, y) == full_name_of(named.copy(), y)
+
+
+def full_name_of(X, y):
+    clf = JointOptimizationClassifier()
+    problem = check_problem(clf, X, y, None, None, None, 0)
+    return fingerprint({}, 0, problem, None, columns=getattr(clf, "feature_names_in_", None))
+
+
+def test_a_dataset_is_known_by_its_code_and_attributes(blobs):
+    X = blobs[0]
+    assert name_of(blobs, X=RowsOfWorkers(X)) == name_of(blobs, X=RowsOfWorkers(X.copy()))
+    assert name_of(blobs, X=RowsOfWorkers(X)) != name_of(blobs, X=RowsOfWorkers(X + 1))
+
+
+def test_a_witness_is_known_by_its_parameters(blobs):
+    X, y, _ = blobs
+    names = [name_of(blobs, witness=trees) for trees in (ExtraTreesClassifier(5), ExtraTreesClassifier(6))]
+    assert names[0] != names[1]
+    assert name_of(blobs, witness=ExtraTreesClassifier(5).fit(X, y)) == names[0]
 
 
 def test_the_folder_is_not_touched_without_a_checkpoint(blobs, make, tmp_path):
