@@ -208,6 +208,34 @@ def test_a_killed_process_repeats_no_more_than_an_epoch(blobs, make, tmp_path):
     assert_same_fit(make(**params).fit(X, y), expected, X)
 
 
+@pytest.mark.parametrize("kind", ["second witness, checks and groups", "images"])
+def test_a_fit_of_any_kind_that_was_killed_goes_on_to_the_same_bits(blobs, make, kind):
+    """Those of two processes are in test_ranks.py."""
+    X, y, y_clean = blobs
+    params = {"max_epochs": 3, "net_params": None, "cross_fit": 2, "witness": ExtraTreesClassifier(5)}
+    more = {"groups": np.arange(90) // 2, "checked": {i: y_clean[i] for i in range(9)}}
+    if kind == "images":
+        X, more = np.random.RandomState(0).rand(90, 1, 8, 8).astype(np.float32), {}
+        params |= {"module_params": {"width": 2}, "witness": "auto", "augment": "crop_flip"}
+    expected = make(**params, checkpoint=None).fit(X, y, **more)
+    left = iter(range(7))  # steps: two epochs of three are whole then
+
+    def step(_):
+        if next(left, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def fit():
+        with counted_steps(step):
+            make(**params).fit(X, y, **more)
+
+    process = multiprocessing.get_context("fork").Process(target=fit)
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert files(make().checkpoint)[-1] == "step1-epoch000002.safetensors"
+    assert_same_fit(make(**params).fit(X, y, **more), expected, X)
+
+
 @pytest.mark.parametrize("damage", ["truncated", "flipped"])
 def test_a_damaged_state_is_refused_and_the_one_before_it_serves(blobs, make, damage):
     X, y, _ = blobs
