@@ -160,9 +160,10 @@ class Describer:
             return [[str(getattr(part, "code", "")) for part in value.modules()], self.describe(value.state_dict())]
         if "_orig_mod" in value._modules:  # inside torch.compile's wrapper
             return self.describe(value._modules["_orig_mod"])
-        own = dict(vars(value))
-        for name in [name for name in own if name.endswith(("_hooks", "_hooks_with_kwargs", "_hooks_always_called"))]:
-            own[name] = list(own[name].values()) if own[name] else []  # their keys count those of the process
+        own = {
+            name: list(item.values()) if "_hooks" in name and isinstance(item, dict) else item  # its keys are counted
+            for name, item in vars(value).items()  # through the whole process
+        }
         return [self.describe(type(value)), self.namespace(own)]
 
     def _callback(self, value: Any) -> Any:
@@ -208,10 +209,8 @@ class Describer:
     def _class(self, kind: type) -> Any:
         if _is_library(kind.__module__):
             return _library_name(kind)
-        own = {name: item for name, item in vars(kind).items() if name not in _NOT_OF_A_CLASS}
-        own = {
-            name: item for name, item in own.items() if not name.startswith("_abc_") and not _is_inherited_step(item)
-        }
+        left_out = {"_abc_impl", *_NOT_OF_A_CLASS}
+        own = {name: item for name, item in vars(kind).items() if name not in left_out and not _is_inherited_step(item)}
         if issubclass(kind, Callback):
             own = {name: item for name, item in own.items() if name.startswith("__") or not name.endswith("_")}
         return [_name(kind), list(map(self.describe, (type(kind), *kind.__bases__))), self.namespace(own)]
@@ -229,14 +228,12 @@ class Describer:
 
     def _globals(self, value: types.FunctionType) -> list[Any]:
         """Describe the globals that a function names, and what it names of the modules among them."""
-        scope, found = value.__globals__, {}
-        for code in _codes_in(value.__code__):
-            for name in _global_names(code):
-                if name in scope:
-                    found[name] = self._named_of(scope[name], set(code.co_names))
-            for name, module in _imported(code, scope):
-                found[name] = self._named_of(module, set(code.co_names))
-        return sorted(found.items())
+        scope, codes = value.__globals__, list(_codes_in(value.__code__))
+        names = {name for code in codes for name in code.co_names}
+        named = {name for code in codes for name in _global_names(code)} & scope.keys()
+        found = [(name, scope[name]) for name in sorted(named)]
+        found += [pair for code in codes for pair in _imported(code, scope)]
+        return [[name, self._named_of(thing, names)] for name, thing in found]
 
     def _named_of(self, value: Any, names: set[str]) -> Any:
         if not isinstance(value, types.ModuleType) or _is_library(value.__name__):
@@ -290,7 +287,8 @@ class Describer:
 
 def digest_of(array: np.ndarray) -> str:
     """Give dtype, shape and a digest of the bytes of an array of no objects."""
-    content = hashlib.blake2b(np.ascontiguousarray(array).data.cast("B") if array.size else b"", digest_size=16)
+    numbers = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data if array.size else b""
+    content = hashlib.blake2b(numbers, digest_size=16)
     return f"{array.dtype} {array.shape} {content.hexdigest()}"
 
 

@@ -87,7 +87,7 @@ def fingerprint(
 
 def _describe(describer: Describer, name: str, value: Any) -> Any:
     if isinstance(value, dict):  # keywords, in any order
-        return describer.namespace(value)
+        return describer.namespace({str(key): item for key, item in value.items()})
     if name == "witness" and hasattr(value, "get_params") and not isinstance(value, type):
         return [describer.describe(type(value)), describer.namespace(value.get_params(deep=False))]
     return describer.describe(value)

@@ -498,8 +498,9 @@ def test_names_of_rows_and_features_tell_fits_apart(blobs):
     """A finished fit gives them back."""
     X, y, _ = blobs
     named = pd.DataFrame(X, columns=list("abcde"))
-    others = [named.set_index(named.index + 1), named.rename(columns={"a": "z"}), X]
-    assert len({full_name_of(rows, y) for rows in [named, *others]}) == 4
+    dated = named.set_index(pd.date_range("2020-01-01", periods=90))
+    others = [named.set_index(named.index + 1), dated, named.rename(columns={"a": "z"}), X]
+    assert len({full_name_of(rows, y) for rows in [named, *others]}) == 5
     assert full_name_of(named, y) == full_name_of(named.copy(), y)
 
 

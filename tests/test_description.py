@@ -155,6 +155,17 @@ def test_use_leaves_no_trace_in_classes_and_callbacks():
     assert described(callback) == before
 
 
+def test_hooks_are_seen_and_not_their_numbers():
+    def described_with(hook):
+        network = nn.Identity()
+        network.register_forward_hook(hook)
+        network.own_hooks = [1]
+        return described(network)
+
+    first, *others = (lambda *_: None, lambda *_: None, lambda *_: 1)
+    assert described_with(first) == described_with(others[0]) != described_with(others[1])
+
+
 def test_a_class_in_a_module_of_ones_own(tmp_path, monkeypatch):
     """Also what a function imports while it runs, and what it names of a module."""
     monkeypatch.syspath_prepend(tmp_path)
