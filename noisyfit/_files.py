@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,22 +26,20 @@ def check_may_write(path: Path, overwrite: bool, remedy: str) -> None:
 def replaced_whole(path: Path) -> Iterator[Path]:
     """Give the name of a file beside `path`, which takes its place when the block ends; an error leaves it as it was.
 
-    Also a power cut leaves either the old file or the new one.
+    Also a power cut leaves either the old file or the new one. Who may read and write a file stays as it was.
     """
-    folder = path.absolute().parent
-    descriptor, name = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.")
-    os.close(descriptor)
+    new = path.absolute().parent / f".{path.name}.{secrets.token_hex(8)}"
+    os.close(os.open(new, os.O_CREAT | os.O_EXCL, 0o666))  # less what the umask takes away
     try:
-        yield Path(name)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)  # mkstemp's files are for their owner alone
-        _write_through(name)
-        os.replace(name, path)
-        _write_through(folder)
+        mode = _mode_of(path) or _mode_of(new)
+        yield new
+        os.chmod(new, mode)  # what has written it may have made it anew, for its owner alone
+        _write_through(new)
+        os.replace(new, path)
+        _write_through(new.parent)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(name)
+            new.unlink()
         raise
 
 
@@ -48,6 +47,14 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write a file whole, or leave what was there."""
     with replaced_whole(path) as new:
         new.write_bytes(content)
+
+
+def _mode_of(path: Path) -> int:
+    """Say who may do what with a file, 0 where there is none."""
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        return 0
 
 
 def _write_through(path: str | Path) -> None:

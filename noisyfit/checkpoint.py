@@ -8,10 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .ranks import Ranks
 from .state_files import read_state, write_state
+
+fcntl: Any
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None
 
 __all__ = ["Checkpoint", "NoCheckpoint", "open_checkpoint"]
 
@@ -42,7 +50,7 @@ class NoCheckpoint:
 
 
 class Checkpoint(NoCheckpoint):
-    """The states of one fit.
+    """The states of one fit, which several processes or threads may run at once: each writes the same ones.
 
     Parameters
     ----------
@@ -50,23 +58,23 @@ class Checkpoint(NoCheckpoint):
         Of this fit alone; made if need be.
     every : int
         A state is written after every so many epochs.
-    writes : bool, default=True
-        Not where another process of the same training does.
+    ranks : Ranks
+        The processes of the training: all read, the first one writes.
     """
 
-    def __init__(self, folder: Path, every: int, writes: bool = True):
-        self.folder, self._every, self._writes = folder, every, writes
+    def __init__(self, folder: Path, every: int, ranks: Ranks):
+        self.folder, self._every, self._ranks = folder, every, ranks
         self._last: dict[str, Any] | None = None
         self._seed = -1
 
     def begin(self, seed: int) -> int:
         """Read the last state, if there is one; give the seed it was trained with, otherwise the one given."""
-        written = self._written()
-        if written:
-            self._last = self._read(written[-1], written[:-1])
-            seed = self._last["seed"]
-        self._seed = seed
-        return seed
+        while self._last is None and (written := self._written()):
+            with contextlib.suppress(FileNotFoundError):  # another one that runs the same fit is past it
+                self._last = self._read(written[-1], written[:-1])
+        self._check_same(0 if self._last is None else self._last["step"] * 10**6 + self._last["epoch"])
+        self._seed = seed if self._last is None else self._last["seed"]
+        return self._seed
 
     def load(self, step: int) -> dict[str, Any] | None:
         """Give the last state, if it is of this step of the training or a later one."""
@@ -74,10 +82,15 @@ class Checkpoint(NoCheckpoint):
 
     def after_epoch(self, step: int, epoch: int, state: Any) -> None:
         """Write what the callable `state` gives, if it is time to; the state before stays until then."""
-        if epoch % self._every or not self._writes:
+        if epoch % self._every:
             return
-        path = self.folder / f"step{step}-epoch{epoch:06}.safetensors"
-        write_state(path, "checkpoint", {"seed": self._seed, "step": step, "epoch": epoch, "parts": state()})
+        parts = state()  # in all processes of a training, which exchange their random states
+        if (
+            not self._ranks.is_first or (self.folder / _RESULT).exists()
+        ):  # another one that runs the same fit has finished
+            return
+        content = {"seed": self._seed, "step": step, "epoch": epoch, "parts": parts}
+        self._write(f"step{step}-epoch{epoch:06}.safetensors", "checkpoint", content)
         self._last = None  # not needed any more
         for old in self._written()[:-_KEPT]:
             old.unlink(missing_ok=True)
@@ -85,16 +98,34 @@ class Checkpoint(NoCheckpoint):
     def result(self) -> dict[str, Any] | None:
         """Give the result of a finished fit."""
         path = self.folder / _RESULT
-        return self._read(path, [])["fit"] if path.exists() else None
+        result = self._read(path, [])["fit"] if path.exists() else None
+        self._check_same(int(result is not None))
+        self._ranks.wait()  # before the first one writes
+        return result
 
     def finish(self, result: Any) -> None:
         """Write what the callable `result` gives, and remove what is no longer needed."""
-        if not self._writes:
+        if not self._ranks.is_first:
             return
-        write_state(self.folder / _RESULT, "result", {"fit": result()})
-        for path in self.folder.iterdir():
-            if path.name != _RESULT:  # also what a killed process left behind
-                path.unlink(missing_ok=True)
+        self._write(_RESULT, "result", {"fit": result()})
+        for path in self._written():
+            path.unlink(missing_ok=True)
+        with _lock(self.folder, exclusive=True) as nobody_writes:
+            if nobody_writes:
+                for path in self.folder.glob(".*"):  # what a killed process has left behind
+                    path.unlink(missing_ok=True)
+
+    def _write(self, name: str, kind: str, content: dict[str, Any]) -> None:
+        with _lock(self.folder, exclusive=False):
+            write_state(self.folder / name, kind, content)
+
+    def _check_same(self, found: int) -> None:
+        """Raise where the first process has found another state."""
+        if self._ranks.agree_on(found) != found:
+            raise ValueError(
+                f"`checkpoint` must be a folder that all processes share; in {self.folder} this one has found another "
+                "state than the first one. Name one that they share. Where the same fit ran twice, start it again."
+            )
 
     def _written(self) -> list[Path]:
         return sorted(self.folder.glob("step*.safetensors"))
@@ -108,7 +139,24 @@ class Checkpoint(NoCheckpoint):
             raise ValueError(f"{error} Delete this file{instead}.") from error
 
 
-def open_checkpoint(checkpoint: Any, every: int, name: str, writes: bool = True) -> Checkpoint:
+@contextlib.contextmanager
+def _lock(folder: Path, exclusive: bool) -> Iterator[bool]:
+    """Keep others from writing in a folder, if nobody does now; not `exclusive`: from removing what is half written.
+
+    Gives whether it is so; there are systems and file systems without such locks.
+    """
+    with contextlib.ExitStack() as stack:
+        locked = False
+        if fcntl is not None:
+            descriptor = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            with contextlib.suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if exclusive else fcntl.LOCK_SH)
+                locked = True
+        yield locked
+
+
+def open_checkpoint(checkpoint: Any, every: int, name: str, ranks: Ranks | None = None) -> Checkpoint:
     """Give the checkpoint of a fit of that name in the folder of the parameter `checkpoint`; raise if it is no use."""
     folder = Path(checkpoint) / name
     try:
@@ -122,4 +170,4 @@ def open_checkpoint(checkpoint: Any, every: int, name: str, writes: bool = True)
         ) from error
     with contextlib.suppress(OSError):
         probe.unlink()
-    return Checkpoint(folder, every, writes)
+    return Checkpoint(folder, every, ranks or Ranks())

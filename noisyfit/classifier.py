@@ -542,7 +542,8 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
     def load(cls, path: Any, module: Any = None, **params: Any) -> JointOptimizationClassifier:
         """Read an estimator from a file that `save` has written.
 
-        Also a file that one does not trust: it can make `load` raise an error, but not run code.
+        Also a file that one does not trust: it can make `load` raise an error, but not run code, nor say where a later
+        fit writes: `checkpoint` is None unless it is passed.
 
         Parameters
         ----------
@@ -639,9 +640,10 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
         if self.checkpoint is None:
             return NoCheckpoint()
         known_seed = None if self.random_state is None else seed
-        name = fingerprint(self.get_params(deep=False), known_seed, problem, groups)
+        columns = getattr(self, "feature_names_in_", None)
+        name = fingerprint(self.get_params(deep=False), known_seed, problem, groups, ranks.size, columns)
         ranks.wait()  # for all to have written and read what is there from a fit before
-        return open_checkpoint(self.checkpoint, self.checkpoint_every, name, writes=ranks.is_first)
+        return open_checkpoint(self.checkpoint, self.checkpoint_every, name, ranks)
 
 
 def _warn_of_trouble(clf: JointOptimizationClassifier) -> None:

@@ -272,7 +272,7 @@ class DatasetRows(Rows):
     """Rows of a user's map-style Dataset, read by a DataLoader."""
 
     def __init__(self, dataset: Any, loader_params: dict[str, Any], seed: int):
-        self._dataset = dataset
+        self.dataset = dataset
         first = _only_input(dataset[0])
         self.item_shape = tuple(np.shape(first))
         if isinstance(first, (Tensor, np.ndarray)):
@@ -288,7 +288,7 @@ class DatasetRows(Rows):
         )
 
     def __len__(self) -> int:
-        return len(self._dataset)
+        return len(self.dataset)
 
     def batches(self, chunks: Sequence[Chunk]) -> Iterator[Tensor]:
         self._sampler.chunks = chunks

@@ -39,6 +39,7 @@ _OPTIMIZERS = {
 }
 _OUR_NETWORKS = {kind.__name__: kind for kind in (networks.MLP, networks.SmallResNet, networks.PreActResNet32)}
 _ENSEMBLES: dict[str, Callable[[list[nn.Module]], nn.Module]] = {"list": NetworkList, "stacked": StackedNetworks}
+_STAYS_BEHIND = ("checkpoint",)  # a file does not say where to write
 _CALLER_OF_LOAD = 4  # as a stacklevel: past _params_from, load_model and load
 
 
@@ -177,7 +178,7 @@ def _params_from(described: dict[str, Any], given: dict[str, Any], kind: Any) ->
     }
     params, left_out = dict(given), {}
     for name, (what, value) in described.items():
-        if name in given:
+        if name in given or name in _STAYS_BEHIND:
             continue
         if what == "code":
             left_out[name] = str(value)
@@ -249,11 +250,11 @@ def _restore_module(clf: Any, network: dict[str, Any], kind: InputKind, n_classe
     _check_number_of_networks(network)
     make = bare_network_factory(clf.module, clf.module_params, kind.shape, n_classes)
     ours = clf.module is None or isinstance(clf.module, str) or clf.module in _OUR_NETWORKS.values()
-    with isolated_rng(0, torch.device("cpu")):  # a network is initialised, then its weights are replaced
-        if ours:  # sizes are the file's word: no memory is taken before they are known to be those of its weights
-            with torch.device("meta"):
-                module = _combine(network, make)
-        else:
+    if ours:  # sizes are the file's word: no memory is taken before they are known to be those of its weights
+        with torch.device("meta"):  # where nothing is drawn
+            module = _combine(network, make)
+    else:
+        with isolated_rng(0, torch.device("cpu")):  # a network is initialised, then its weights are replaced
             module = _combine(network, lambda: _materialized(make(), kind))
     _check_weights(module, weights)
     module.load_state_dict(weights, assign=ours)

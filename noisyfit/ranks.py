@@ -61,6 +61,10 @@ class Ranks:
         """Give the first process's number."""
         return number
 
+    def gather(self, states: list[Tensor]) -> list[list[Tensor]]:
+        """Give the states of each process, which are bytes of the same lengths everywhere."""
+        return [states]
+
     def wait(self) -> None:
         """Wait for all processes."""
 
@@ -109,6 +113,13 @@ class _Group(Ranks):
         shared = torch.tensor(number, dtype=torch.int64, device=self._device)
         dist.broadcast(shared, src=0)
         return int(shared)
+
+    def gather(self, states: list[Tensor]) -> list[list[Tensor]]:
+        own = torch.cat(states).to(self._device)
+        of_all = [torch.empty_like(own) for _ in range(self.size)]
+        dist.all_gather(of_all, own)
+        lengths = [len(state) for state in states]
+        return [[state.clone() for state in of_one.cpu().split(lengths)] for of_one in of_all]
 
     def wait(self) -> None:
         dist.barrier()

@@ -14,7 +14,7 @@ from .labels import LabelStore
 from .noise import NoiseMatrix
 from .problem import Problem
 from .progress import EpochLog
-from .training import JointNet, Trainer
+from .training import JointNet, Trainer, global_generators
 
 __all__ = ["Blocks", "SavedTraining"]
 
@@ -77,7 +77,8 @@ class SavedTraining:
             "trainer": self.trainer.state_dict(),
             "begin": self.begin.state_dict(),
             "log": self.log.state_dict(),
-            "random": [generator.get_state() for generator in self._generators()],
+            # dropout draws otherwise in each process
+            "random": self.trainer.ranks.gather([generator.get_state() for generator in self._generators()]),
         }
 
     def _restore(self, parts: dict[str, Any]) -> None:
@@ -86,15 +87,13 @@ class SavedTraining:
         self.begin.load_state_dict(parts["begin"])
         if self.blocks.noise.stepped:
             self.trainer.train_on_all()
-        for generator, state in zip(self._generators(), parts["random"], strict=True):  # last: making things draws
+        random = parts["random"][self.trainer.ranks.rank]
+        for generator, state in zip(self._generators(), random, strict=True):  # last: making things draws
             generator.set_state(state)
 
     def _generators(self) -> list[torch.Generator]:
-        device = self.problem.device
-        generators = [torch.default_generator, self.generator, self.problem.rows.generator]
-        if device.type == "cuda":
-            generators.append(torch.cuda.default_generators[device.index or 0])
-        return [generator for generator in generators if generator is not None]
+        own = (self.generator, self.problem.rows.generator)
+        return [*global_generators(self.problem.device), *(generator for generator in own if generator is not None)]
 
 
 def restore_labels(blocks: Blocks, problem: Problem, log: EpochLog, parts: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-__all__ = ["usual_dtype", "usual_surroundings"]
+__all__ = ["usual_surroundings"]
 
 _process = {"is_forked": False}
 
@@ -39,20 +39,6 @@ def usual_surroundings() -> Iterator[None]:
         if torch.get_default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))
         yield
-
-
-@contextlib.contextmanager
-def usual_dtype() -> Iterator[None]:
-    """Let new tensors be float32 inside the block; for all threads, so that one after the other may need it."""
-    dtype = torch.get_default_dtype()
-    if dtype == torch.float32:
-        yield
-        return
-    torch.set_default_dtype(torch.float32)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(dtype)
 
 
 @contextlib.contextmanager

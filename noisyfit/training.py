@@ -11,6 +11,7 @@ import itertools
 import math
 import os
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -33,9 +34,9 @@ from .ranks import Ranks
 from .sparse_input import TakesSparse
 from .state_files import can_pack
 from .storage import row_slices
-from .surroundings import usual_dtype, usual_surroundings
+from .surroundings import usual_surroundings
 
-__all__ = ["JointNet", "Stage", "Trainer", "build_net", "isolated_rng", "learning_rate_factor"]
+__all__ = ["JointNet", "Stage", "Trainer", "build_net", "global_generators", "isolated_rng", "learning_rate_factor"]
 
 
 _PREDICTION_BATCH = (512, 4096)  # rows, least and most; without gradients there is room for more than in training
@@ -43,6 +44,7 @@ _PREDICTION_NUMBERS = 1 << 18  # of inputs in a batch, in between: what a proces
 _STRETCH = 1 << 18  # outputs whose labels are looked up and recorded at a time
 _FUSED_OPTIMIZERS = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 _ONEDNN_BLOCK = 16  # channels, the largest of its kernels
+_SLICE = 0.05  # seconds that a fit goes on for at least, while another thread waits
 
 
 @dataclass(frozen=True)
@@ -424,6 +426,7 @@ class Trainer:
         """Train on the next batches; give the sums of `sum_of_terms`."""
         log_probas, log_means = [], []
         for rows in slices:
+            give_way()
             step = self._train_on_batch(known.at(rows), next(batches))
             log_probas.append(step.log_proba)
             log_means.append(step.log_mean)
@@ -551,13 +554,14 @@ def batch_sizes(n_rows: int, batch_size: int, fewest: int = 2) -> list[int]:
 
 
 _RNG_LOCK = threading.RLock()
-
-
+_NEXT_IN_TURN = threading.Lock()  # held by the thread that waits for the other lock, before all that come later
 _LOCK_OF_A_THREAD_LEFT_BEHIND = threading.Event()
 
 
 def _note_lock() -> None:
     """Note, in a forked process, that a thread held the lock which is not here to give it back."""
+    global _NEXT_IN_TURN
+    _NEXT_IN_TURN = threading.Lock()
     if _RNG_LOCK.acquire(blocking=False):
         _RNG_LOCK.release()
     else:
@@ -568,21 +572,94 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_note_lock)
 
 
+class _Turn:
+    """The time in which a thread has torch's global random state and default dtype, also in parts."""
+
+    def __init__(self, generators: list[torch.Generator], outer: _Turn | None):
+        self.is_inner = outer is not None and outer.is_on  # of a fit inside a fit
+        self._generators = generators
+        self._outside: list[Tensor] | None = None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it has it now."""
+        return self._outside is not None
+
+    def begin(self) -> None:
+        """Wait for it; remember what others have left."""
+        if not self.is_inner:
+            with _NEXT_IN_TURN:
+                _RNG_LOCK.acquire()
+        self.began, self._dtype = time.perf_counter(), torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        self._outside = [generator.get_state() for generator in self._generators]
+
+    def end(self) -> list[Tensor]:
+        """Put back what others have left; give the states that were reached."""
+        assert self._outside is not None
+        reached = [generator.get_state() for generator in self._generators]
+        self._set(self._outside)
+        self._outside = None
+        torch.set_default_dtype(self._dtype)
+        if not self.is_inner:
+            _RNG_LOCK.release()
+        return reached
+
+    def pause(self) -> None:
+        """Let the thread that waits begin its turn, and go on after it."""
+        reached = self.end()
+        self.begin()
+        self._set(reached)
+
+    def _set(self, states: list[Tensor]) -> None:
+        for generator, state in zip(self._generators, states, strict=True):
+            generator.set_state(state)
+
+
+class _OfThread(threading.local):
+    turn: _Turn | None = None
+
+
+_of_thread = _OfThread()
+
+
 @contextlib.contextmanager
 def isolated_rng(seed: int, device: torch.device) -> Iterator[torch.Generator]:
     """Seed torch inside the block and put its global state back after it; give a generator of the same seed.
 
-    Initial weights and dropout draw from torch's global state, so threads take turns.
+    Initial weights and dropout draw from torch's global state, so threads take turns. New tensors are float32 in it.
     """
     if _LOCK_OF_A_THREAD_LEFT_BEHIND.is_set():  # torch's own locks may be held as well, and waiting would be for ever
         raise RuntimeError(
             "This process was forked while another thread was fitting, so that no fit can be started in it. Fork "
             "before, or start processes by 'spawn' or 'forkserver', as joblib does."
         )
-    cuda = [device] if device.type == "cuda" else []  # other GPUs are not even woken up
-    with _RNG_LOCK, usual_dtype(), torch.random.fork_rng(devices=cuda):
-        torch.default_generator.manual_seed(seed)
-        for gpu in cuda:
-            with torch.cuda.device(gpu):
-                torch.cuda.manual_seed(seed)
+    generators, outer = global_generators(device), _of_thread.turn
+    _of_thread.turn = turn = _Turn(generators, outer)
+    try:
+        turn.begin()
+        for generator in generators:
+            generator.manual_seed(seed)
         yield torch.Generator().manual_seed(seed)
+    finally:
+        if turn.is_on:  # not where it was interrupted while it waited
+            turn.end()
+        _of_thread.turn = outer
+
+
+def give_way() -> None:
+    """Let another thread that waits to draw random numbers do so, if this one has drawn for a while."""
+    turn = _of_thread.turn
+    waits = _NEXT_IN_TURN.locked()
+    if waits and turn is not None and not turn.is_inner and time.perf_counter() - turn.began > _SLICE:
+        turn.pause()
+
+
+def global_generators(device: torch.device) -> list[torch.Generator]:
+    """Give the generators that networks on a device draw from."""
+    generators = [torch.default_generator]
+    if device.type == "cuda":  # other GPUs are not even woken up
+        torch.cuda.init()
+        number = torch.cuda.current_device() if device.index is None else device.index
+        generators.append(torch.cuda.default_generators[number])
+    return generators

@@ -133,8 +133,11 @@ class SecondWitness:
 
     @contextlib.contextmanager
     def asked_meanwhile(self) -> Iterator[Callable[[], NDArray[np.float32]]]:
-        """Work in a thread while the block runs, where a core is free; give what waits for `outputs`."""
-        if torch.get_num_threads() >= _n_cores():
+        """Work in a thread while the block runs, where a core is free; give what waits for `outputs`.
+
+        But not a model that draws from torch's random state, which is the fit's own meanwhile.
+        """
+        if torch.get_num_threads() >= _n_cores() or _is_of_torch(self.model):
             yield self.outputs
             return
         pool = ThreadPoolExecutor(1, thread_name_prefix="noisyfit-witness")
@@ -157,6 +160,13 @@ class SecondWitness:
 def _n_cores() -> int:
     """Give the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _is_of_torch(model: Any) -> bool:
+    """Say whether a model, or one in it, is made of networks."""
+    models = [model, *(value for value in model.get_params().values() if hasattr(value, "fit"))]
+    packages = {kind.__module__.partition(".")[0] for part in models for kind in type(part).__mro__}
+    return not packages.isdisjoint({"noisyfit", "skorch", "torch"})
 
 
 def _seeded(witness: Any, seed: int) -> Any:

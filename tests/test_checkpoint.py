@@ -6,22 +6,28 @@ import os
 import random
 import shutil
 import signal
+import stat
 import subprocess
 import time
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from joblib import parallel_backend
+from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback, LRScheduler
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import Dataset
 
 from noisyfit import JointOptimizationClassifier, checkpoint, state_files
 from noisyfit.fingerprint import fingerprint
 from noisyfit.problem import check_problem
+
+from fuzzing import n_cases
 
 ATTRIBUTES = ("soft_labels_", "corrected_labels_", "transition_matrix_", "class_prior_")
 EPOCHS = 6
@@ -38,23 +44,13 @@ class CutAt(Callback):
         self.epoch = epoch
 
     def on_batch_end(self, net, training=False, **kwargs):
-        if CutAt.armed and CutAt.seen == self.epoch:
+        if CutAt.armed_ and CutAt.seen_ == self.epoch:
             raise CutError
 
     def on_epoch_begin(self, net, **kwargs):
-        CutAt.seen += 1
+        CutAt.seen_ += 1
 
-    armed, seen = False, 0
-
-
-class CountsSteps(torch.optim.SGD):
-    """Counts the steps of training in this process."""
-
-    steps = 0
-
-    def step(self, *args, **kwargs):
-        CountsSteps.steps += 1
-        return super().step(*args, **kwargs)
+    armed_, seen_ = False, 0
 
 
 class RowsOfWorkers(Dataset):
@@ -100,12 +96,12 @@ def make(tmp_path):
 
 def cut(clf, *args, **kwargs):
     """Fit until the estimator's callback cuts it."""
-    CutAt.armed, CutAt.seen = True, 0
+    CutAt.armed_, CutAt.seen_ = True, 0
     try:
         with pytest.raises(CutError):
             clf.fit(*args, **kwargs)
     finally:
-        CutAt.armed = False
+        CutAt.armed_ = False
 
 
 def assert_same_fit(clf, expected, X):
@@ -129,9 +125,9 @@ def test_a_fit_that_was_cut_goes_on_to_the_same_bits(blobs, make, params, epoch)
         pytest.skip("there is no such epoch")
     params = {"net_params": {"callbacks": [("cut", CutAt(epoch))]}} | params
     cut(make(**params), X, y)
-    epochs_seen = CutAt.seen
+    epochs_seen = CutAt.seen_
     resumed = make(**params).fit(X, y)
-    assert CutAt.seen - epochs_seen == EPOCHS + params.get("retrain_epochs", 0) - (epochs_seen - 1)
+    assert CutAt.seen_ - epochs_seen == EPOCHS + params.get("retrain_epochs", 0) - (epochs_seen - 1)
     assert_same_fit(resumed, make(**params, checkpoint=None).fit(X, y), X)
 
 
@@ -150,9 +146,9 @@ def test_a_fresh_seed_is_kept_and_a_finished_fit_returns_its_result(blobs, make)
     cut(make(4, random_state=None), X, y)
     first = make(4, random_state=None).fit(X, y)
     assert files(first.checkpoint) == ["result.safetensors"]
-    CutAt.seen = 0
+    CutAt.seen_ = 0
     again = make(4, random_state=None).fit(X, y)
-    assert CutAt.seen == 0  # nothing was trained
+    assert CutAt.seen_ == 0  # nothing was trained
     assert_same_fit(again, first, X)
     assert again.summary() == first.summary()
     assert again._training_labels_.changes is not None  # as displays want them
@@ -163,6 +159,16 @@ def test_states_are_written_every_few_epochs(blobs, make):
     cut(make(6, checkpoint_every=2), X, y)
     assert files(make().checkpoint) == ["step1-epoch000002.safetensors", "step1-epoch000004.safetensors"]
     assert_same_fit(make(6, checkpoint_every=2).fit(X, y), make(6, checkpoint=None).fit(X, y), X)
+
+
+@contextlib.contextmanager
+def counted_steps(tell):
+    """Tell of each step of training in this process, by a byte."""
+    hook = register_optimizer_step_post_hook(lambda *_: tell(b"."))
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def kill_at_random(fit, rng, longest):
@@ -181,16 +187,16 @@ def kill_at_random(fit, rng, longest):
 def test_a_killed_process_repeats_no_more_than_an_epoch(blobs, make, tmp_path):
     """SIGKILL at random moments; `benchmarks/reliability.py kills` does the same 50 times and more."""
     X, y, _ = blobs
-    params = {"optimizer": CountsSteps, "net_params": None, "retrain_epochs": 3}
-    CountsSteps.steps = 0
-    expected = make(**params, checkpoint=None).fit(X, y)
-    n_steps, steps_an_epoch = CountsSteps.steps, -(-len(y) // 32)
+    params = {"net_params": None, "retrain_epochs": 3}
+    steps = []
+    with counted_steps(steps.append):
+        expected = make(**params, checkpoint=None).fit(X, y)
+    n_steps, steps_an_epoch = len(steps), -(-len(y) // 32)
     assert n_steps == (EPOCHS + 3) * steps_an_epoch
     counts, rng, kills = tmp_path / "steps", random.Random(0), 0
 
     def fit():
-        with counts.open("ab", buffering=0) as log:  # a byte a step, also where the process is killed
-            CountsSteps.step = lambda self, closure=None: (log.write(b"."), torch.optim.SGD.step(self))[1]
+        with counts.open("ab", buffering=0) as log, counted_steps(log.write):  # also where the process is killed
             make(**params).fit(X, y)
 
     start = time.perf_counter()
@@ -201,6 +207,34 @@ def test_a_killed_process_repeats_no_more_than_an_epoch(blobs, make, tmp_path):
         assert kills < 100
     assert n_steps <= counts.stat().st_size <= n_steps + kills * steps_an_epoch
     assert_same_fit(make(**params).fit(X, y), expected, X)
+
+
+@pytest.mark.parametrize("kind", ["second witness, checks and groups", "images"])
+def test_a_fit_of_any_kind_that_was_killed_goes_on_to_the_same_bits(blobs, make, kind):
+    """Those of two processes are in test_ranks.py."""
+    X, y, y_clean = blobs
+    params = {"max_epochs": 3, "net_params": None, "cross_fit": 2, "witness": ExtraTreesClassifier(5)}
+    more = {"groups": np.arange(90) // 2, "checked": {i: y_clean[i] for i in range(9)}}
+    if kind == "images":
+        X, more = np.random.RandomState(0).rand(90, 1, 8, 8).astype(np.float32), {}
+        params |= {"module_params": {"width": 2}, "witness": "auto", "augment": "crop_flip"}
+    expected = make(**params, checkpoint=None).fit(X, y, **more)
+    left = iter(range(7))  # steps: two epochs of three are whole then
+
+    def step(_):
+        if next(left, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def fit():
+        with counted_steps(step):
+            make(**params).fit(X, y, **more)
+
+    process = multiprocessing.get_context("fork").Process(target=fit)
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert files(make().checkpoint)[-1] == "step1-epoch000002.safetensors"
+    assert_same_fit(make(**params).fit(X, y, **more), expected, X)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped"])
@@ -252,6 +286,88 @@ def test_a_full_disk_leaves_the_last_state(blobs, make, monkeypatch):
     assert_same_fit(make().fit(X, y), make(checkpoint=None).fit(X, y), X)
 
 
+SHORT = {"cross_fit": 0, "max_epochs": 3}
+
+
+@pytest.mark.parametrize("at", [0, 2, 4])
+def test_another_fit_of_the_same_name_may_finish_while_a_state_is_written(blobs, make, monkeypatch, at):
+    """State 0 is written before the first epoch, the last one is the result."""
+    X, y, _ = blobs
+    expected = make(**SHORT, checkpoint=None).fit(X, y)
+    others, written = [], []
+
+    def replace_while_another_fits(new, path):
+        if len(written) == at and not others:
+            others.append(make(**SHORT))
+            others[0].fit(X, y)
+        written.append(path)
+        replace(new, path)
+
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", replace_while_another_fits)
+    clf = make(**SHORT).fit(X, y)
+    assert files(clf.checkpoint) == ["result.safetensors"]
+    assert_same_fit(others[0], expected, X)
+    assert_same_fit(clf, expected, X)
+
+
+def test_a_state_may_vanish_before_it_is_read(blobs, make, monkeypatch):
+    X, y, _ = blobs
+    cut(make(3, **SHORT), X, y)
+    others, read_state = [], checkpoint.read_state
+
+    def read_after_another_fit(path, kind):
+        if not others:
+            others.append(make(3, **SHORT))
+            others[0].fit(X, y)
+        return read_state(path, kind)
+
+    monkeypatch.setattr(checkpoint, "read_state", read_after_another_fit)
+    assert_same_fit(make(3, **SHORT).fit(X, y), make(3, **SHORT, checkpoint=None).fit(X, y), X)
+
+
+def test_two_processes_run_the_same_fit_at_once(blobs, make):
+    X, y, _ = blobs
+    expected = make(**SHORT, checkpoint=None).fit(X, y)
+    for _ in range(n_cases(300)):
+
+        def fit():
+            assert_same_fit(make(**SHORT).fit(X, y), expected, X)
+
+        processes = [multiprocessing.get_context("fork").Process(target=fit) for _ in range(2)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(60)
+        assert [process.exitcode for process in processes] == [0, 0]
+        assert files(make().checkpoint) == ["result.safetensors"]
+        shutil.rmtree(make().checkpoint)
+
+
+def test_what_killed_processes_left_half_written_is_removed_at_the_end(blobs, make):
+    X, y, _ = blobs
+    cut(make(3, **SHORT), X, y)
+    (folder,) = make().checkpoint.iterdir()
+    (folder / ".step1-epoch000004.safetensors.0123").touch()
+    (folder / ".tmpIu8s").touch()  # of safetensors
+    make(3, **SHORT).fit(X, y)
+    assert files(folder) == ["result.safetensors"]
+
+
+def test_states_are_as_readable_as_other_files_and_stay_so(blobs, make, monkeypatch):
+    X, y, _ = blobs
+    monkeypatch.setattr(os, "umask", None)  # which is all threads' own
+    clf = make(**SHORT).fit(X, y)
+    (result,) = clf.checkpoint.rglob("result*")
+    (clf.checkpoint / "other").touch()
+    assert result.stat().st_mode == (clf.checkpoint / "other").stat().st_mode
+    for mode in (0o600, 0o640, 0o664):
+        clf.save(clf.checkpoint / "other")
+        (clf.checkpoint / "other").chmod(mode)
+        clf.save(clf.checkpoint / "other")
+        assert stat.S_IMODE((clf.checkpoint / "other").stat().st_mode) == mode
+
+
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="takes a file system of its own")
 def test_a_disk_that_is_really_full(blobs, make, tmp_path):
     X, y, _ = blobs
@@ -273,7 +389,7 @@ def test_a_disk_that_is_really_full(blobs, make, tmp_path):
 def test_a_folder_that_cannot_be_written_is_told_before_training(blobs, make, tmp_path):
     X, y, _ = blobs
     (tmp_path / "file").touch()
-    CutAt.seen = 0
+    CutAt.seen_ = 0
     with pytest.raises(OSError, match="`checkpoint` must be a folder that can be written to.*Not a directory"):
         make(checkpoint=tmp_path / "file").fit(X, y)
     for wrong in (1, True, b"folder"):
@@ -281,7 +397,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_training(blobs, make, tm
             make(checkpoint=wrong).fit(X, y)
     with pytest.raises(ValueError, match="`checkpoint_every` must be"):
         make(checkpoint_every=0).fit(X, y)
-    assert CutAt.seen == 0
+    assert CutAt.seen_ == 0
 
 
 def test_what_a_state_cannot_hold_is_told_before_training(blobs, make):
@@ -291,10 +407,10 @@ def test_what_a_state_cannot_hold_is_told_before_training(blobs, make):
         def state_dict(self):
             return {**super().state_dict(), "odd": object()}
 
-    CutAt.seen = 0
+    CutAt.seen_ = 0
     with pytest.raises(TypeError, match="cannot hold <object"):
         make(optimizer=Odd).fit(X, y)
-    assert CutAt.seen == 0
+    assert CutAt.seen_ == 0
 
 
 @pytest.mark.parametrize("backend", ["loky", "threading"])
@@ -377,6 +493,35 @@ def test_fingerprints_are_the_same_for_the_same_fit(blobs, tmp_path):
     assert name_of(blobs) == name_of(blobs, verbose=1, checkpoint="here", label_store="file", checkpoint_every=3)
     assert name_of(blobs, augment=partial(torch.mul, other=2)) == name_of(blobs, augment=partial(torch.mul, other=2))
     assert name_of(blobs, net_params={"callbacks": [CutAt(1)]}) == name_of(blobs, net_params={"callbacks": [CutAt(1)]})
+
+
+def test_names_of_rows_and_features_tell_fits_apart(blobs):
+    """A finished fit gives them back."""
+    X, y, _ = blobs
+    named = pd.DataFrame(X, columns=list("abcde"))
+    dated = named.set_index(pd.date_range("2020-01-01", periods=90))
+    others = [named.set_index(named.index + 1), dated, named.rename(columns={"a": "z"}), X]
+    assert len({full_name_of(rows, y) for rows in [named, *others]}) == 5
+    assert full_name_of(named, y) == full_name_of(named.copy(), y)
+
+
+def full_name_of(X, y):
+    clf = JointOptimizationClassifier()
+    problem = check_problem(clf, X, y, None, None, None, 0)
+    return fingerprint({}, 0, problem, None, columns=getattr(clf, "feature_names_in_", None))
+
+
+def test_a_dataset_is_known_by_its_code_and_attributes(blobs):
+    X = blobs[0]
+    assert name_of(blobs, X=RowsOfWorkers(X)) == name_of(blobs, X=RowsOfWorkers(X.copy()))
+    assert name_of(blobs, X=RowsOfWorkers(X)) != name_of(blobs, X=RowsOfWorkers(X + 1))
+
+
+def test_a_witness_is_known_by_its_parameters(blobs):
+    X, y, _ = blobs
+    names = [name_of(blobs, witness=trees) for trees in (ExtraTreesClassifier(5), ExtraTreesClassifier(6))]
+    assert names[0] != names[1]
+    assert name_of(blobs, witness=ExtraTreesClassifier(5).fit(X, y)) == names[0]
 
 
 def test_the_folder_is_not_touched_without_a_checkpoint(blobs, make, tmp_path):

@@ -4,6 +4,7 @@ After any error the estimator is as it was before the fit, global random states 
 last whole epoch.
 """
 
+import contextlib
 import multiprocessing
 import os
 import random
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,10 +21,13 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from sklearn.base import clone
+from skorch.callbacks import Callback
 from torch import nn
 from torch.utils.data import Dataset
 
 import noisyfit
+from noisyfit import JointOptimizationClassifier, training
 from noisyfit.exceptions import LabelCollapseWarning, TrainingDivergedError
 
 
@@ -176,22 +181,105 @@ def test_a_read_only_folder_is_told_before_training(blobs, make, tmp_path):
     assert process.exitcode == 0
 
 
-def test_two_fits_in_two_threads_give_what_each_gives_alone(blobs, quick):
+@pytest.mark.parametrize("least", [0.0, training._SLICE])
+def test_fits_in_several_threads_give_what_each_gives_alone(blobs, quick, monkeypatch, least):
     X, y, _ = blobs
-    alone = [quick(random_state=seed).fit(X, y).soft_labels_ for seed in range(4)]
+    monkeypatch.setattr(training, "_SLICE", least)  # 0: another one's turn after every batch
+
+    def soft_labels(seed):
+        return quick(random_state=seed, module_params={"hidden": (16,), "dropout": 0.3}).fit(X, y).soft_labels_
+
+    alone = [soft_labels(seed) for seed in range(6)]
     state = torch.random.get_rng_state()
-    with ThreadPoolExecutor(2) as pool:
-        together = list(pool.map(lambda seed: quick(random_state=seed).fit(X, y).soft_labels_, range(4)))
+    with ThreadPoolExecutor(3) as pool:
+        together = list(pool.map(soft_labels, range(6)))
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_array_equal(one, other)
     assert torch.equal(state, torch.random.get_rng_state())
+
+
+class DrawsAtStart(nn.Linear):
+    """A network of one's own."""
+
+    def __init__(self, n_features, n_classes):
+        super().__init__(n_features, n_classes)
+
+
+class EndsWhenAsked(Callback):
+    """Ends a fit after it was asked to, or when a minute is over."""
+
+    def __init__(self):
+        self.under_way, self.asked, self.in_time = threading.Event(), threading.Event(), True
+
+    def on_batch_end(self, net, **kwargs):
+        if not self.under_way.is_set():
+            self.begun = time.monotonic()
+            self.under_way.set()
+        self.in_time = time.monotonic() - self.begun < 60
+        if self.asked.is_set() or not self.in_time:
+            raise ArithmeticError
+
+
+@contextlib.contextmanager
+def a_long_fit_in_another_thread(quick, X, y):
+    callback = EndsWhenAsked()
+    with ThreadPoolExecutor(1) as pool:
+        fit = pool.submit(quick(max_epochs=1_000_000, net_params={"callbacks": [callback]}).fit, X, y)
+        callback.under_way.wait()
+        try:
+            yield
+        finally:
+            callback.asked.set()
+            with pytest.raises(ArithmeticError):
+                fit.result()
+    assert callback.in_time
+
+
+def test_nothing_waits_for_a_fit_in_another_thread(blobs, quick, tmp_path):
+    X, y, _ = blobs
+    fitted = JointOptimizationClassifier(DrawsAtStart, max_epochs=2, random_state=0, device="cpu").fit(X, y)
+    fitted.save(tmp_path / "own")
+    alone = quick(max_epochs=1).fit(X, y)
+    alone.save(tmp_path / "ours")
+    with a_long_fit_in_another_thread(quick, X, y):
+        JointOptimizationClassifier.load(tmp_path / "ours")
+        JointOptimizationClassifier.load(tmp_path / "own", module=DrawsAtStart)
+        fitted.predict(X)
+        fitted.correct(X, y)
+        fitted.settle({0: y[0]})
+        np.testing.assert_array_equal(clone(alone).fit(X, y).soft_labels_, alone.soft_labels_)
+
+
+def test_a_fit_that_is_interrupted_while_it_waits_its_turn_leaves_no_trace(blobs, quick):
+    X, y, _ = blobs
+    alone = quick().fit(X, y)
+    state = torch.random.get_rng_state()
+    with a_long_fit_in_another_thread(quick, X, y):
+        timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            quick(max_epochs=1_000_000).fit(X, y)
+    assert torch.equal(state, torch.random.get_rng_state())
+    np.testing.assert_array_equal(clone(alone).fit(X, y).soft_labels_, alone.soft_labels_)
+
+
+@pytest.mark.parametrize("n_cores", [1, 64])
+def test_a_witness_of_networks_has_its_turn(blobs, quick, monkeypatch, n_cores):
+    X, y, _ = blobs
+    monkeypatch.setattr(noisyfit.witness, "_n_cores", lambda: n_cores)
+    witness = quick(max_epochs=1)
+    fits = [
+        JointOptimizationClassifier(witness=witness, max_epochs=2, random_state=0, device="cpu").fit(X, y)
+        for _ in range(2)
+    ]
+    np.testing.assert_array_equal(fits[0].soft_labels_, fits[1].soft_labels_)
 
 
 _FORKS = """
 import os, sys, threading, time, multiprocessing
 import numpy as np
 from sklearn.datasets import load_digits
-from noisyfit import JointOptimizationClassifier
+from noisyfit import JointOptimizationClassifier, training
 
 X, y = load_digits(return_X_y=True)
 clf = JointOptimizationClassifier(max_epochs=2, random_state=0)

@@ -9,10 +9,11 @@ import random
 import numpy as np
 import pandas as pd
 import pytest
-from fuzzing import n_cases
 
 from noisyfit import apply_decisions, judge_labels
 from noisyfit.label_studio import export_tasks
+
+from fuzzing import n_cases
 
 Y = pd.Series(["a", "b"] * 10, index=[f"key {row}" for row in range(20)])
 ODD = [None, True, -1, 0, 3, 10**400, 1.5, "", "a", "b", "key 1", "x\0", "\ud800", [], [[]], {}, {"choices": ["a"]}]

@@ -12,11 +12,12 @@ import zlib
 import numpy as np
 import pandas as pd
 import pytest
-from fuzzing import n_cases
 from PIL import Image, ImageDraw
 
 from noisyfit import save_review
 from noisyfit.image_files import MOST_PIXELS, list_images, load_images
+
+from fuzzing import n_cases
 
 ENDINGS = {"png": "PNG", "jpg": "JPEG", "gif": "GIF", "bmp": "BMP", "webp": "WEBP", "tif": "TIFF"}
 MODES = {"png": ["RGB", "RGBA", "P", "L", "1", "I;16"], "jpg": ["RGB", "L", "CMYK"], "tif": ["RGB", "L", "CMYK", "F"]}

@@ -3,6 +3,7 @@
 import copy
 import json
 import random
+import shutil
 import stat
 import subprocess
 import sys
@@ -352,3 +353,18 @@ def test_a_saved_model_loads_in_a_new_process(saved):
     root = Path(noisyfit.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
     assert done.stdout.strip() == "3"
+
+
+def test_a_file_does_not_say_where_a_later_fit_writes(iris, tmp_path):
+    X, y = iris[:2]
+    clf = JointOptimizationClassifier(max_epochs=1, random_state=0, checkpoint=str(tmp_path / "states")).fit(X, y)
+    clf.save(tmp_path / "model")
+    shutil.rmtree(tmp_path / "states")
+    loaded = JointOptimizationClassifier.load(tmp_path / "model")
+    assert loaded.checkpoint is None
+    loaded.fit(X, y)
+    assert not (tmp_path / "states").exists()
+    chosen = JointOptimizationClassifier.load(tmp_path / "model", checkpoint=tmp_path / "here")
+    assert chosen.checkpoint == tmp_path / "here"
+    clf.set_params(checkpoint=tmp_path / "a path is no text").save(tmp_path / "model")
+    assert JointOptimizationClassifier.load(tmp_path / "model").checkpoint is None

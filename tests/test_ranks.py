@@ -1,6 +1,8 @@
 """Training by several processes: the result is that of one."""
 
+import multiprocessing
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -9,10 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from joblib import parallel_backend
+from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
+from skorch.callbacks import Callback
 
 import noisyfit
+from noisyfit import JointOptimizationClassifier
 from noisyfit.training import batch_sizes
 
 SCRIPT = """
@@ -108,6 +114,95 @@ def test_each_row_is_read_once_an_epoch(folder):
     in_training = first + second - alone  # what both did is counted once too often
     assert outside is not None
     assert (first + second - 2 * in_training == 4).all()
+
+
+class KillsAtBegin(Callback):
+    """Kills its process at the beginning of a step's nth epoch in this process, where a number is set."""
+
+    def initialize(self):
+        self.epoch_ = 0
+        return self
+
+    def on_epoch_begin(self, net, **kwargs):
+        self.epoch_ += 1
+        if os.environ.get("KILLED_AT") == str(self.epoch_):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def alone(blobs):
+    """The same fit by one process; torch loads much at its first one, which forked processes then share."""
+    return JointOptimizationClassifier(**DROPS_OUT, device="cpu", random_state=0).fit(*blobs[:2])
+
+
+def fit_in_two_processes(folder, data, killed_at=None, shared=True, **params):
+    """Fit in two forked processes; give their exit codes, and what they found."""
+
+    def fit(rank):
+        if killed_at is not None:
+            os.environ["KILLED_AT"] = str(killed_at)
+        dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+        own = folder if shared else folder / str(rank)
+        clf = JointOptimizationClassifier(**params, checkpoint=own / "states", device="cpu", random_state=0)
+        clf.fit(*data)
+        np.savez(
+            folder / f"{rank}.npz", soft=clf.soft_labels_, loss=clf.history_["loss"], proba=clf.predict_proba(data[0])
+        )
+
+    store = folder / f"store{len(list(folder.iterdir()))}"
+    processes = [multiprocessing.get_context("fork").Process(target=fit, args=(rank,)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        process.kill()
+    codes = [process.exitcode for process in processes]
+    return codes, [dict(np.load(folder / f"{rank}.npz")) for rank in range(2) if codes == [0, 0]]
+
+
+DROPS_OUT = {
+    "module_params": {"hidden": (16,), "dropout": 0.5},
+    "max_epochs": 3,
+    "retrain_epochs": 3,
+    "cross_fit": 0,
+    "begin": 1,
+    "batch_size": 30,
+    "net_params": {"callbacks": [("kills", KillsAtBegin())]},
+}
+
+
+def test_processes_that_were_killed_go_on_to_the_same_bits_with_dropout(blobs, alone, tmp_path):
+    (tmp_path / "whole").mkdir()
+    codes, expected = fit_in_two_processes(tmp_path / "whole", blobs[:2], **DROPS_OUT)
+    assert codes == [0, 0]
+    assert (expected[0]["soft"] != alone.soft_labels_).any()  # dropout draws in each process
+    for _ in range(2):  # in the last epoch of either step
+        codes, _ = fit_in_two_processes(tmp_path, blobs[:2], killed_at=3, **DROPS_OUT)
+        assert codes == [-signal.SIGKILL] * 2
+    codes, found = fit_in_two_processes(tmp_path, blobs[:2], **DROPS_OUT)
+    assert codes == [0, 0]
+    for name, array in expected[0].items():
+        np.testing.assert_array_equal(found[0][name], array)
+        np.testing.assert_array_equal(found[1][name], array)
+
+
+def test_another_number_of_processes_begins_anew(blobs, alone, tmp_path):
+    fit_in_two_processes(tmp_path, blobs[:2], killed_at=3, **DROPS_OUT)
+    assert list((tmp_path / "states").rglob("step*"))
+    found = clone(alone).set_params(checkpoint=tmp_path / "states").fit(*blobs[:2])
+    np.testing.assert_array_equal(found.soft_labels_, alone.soft_labels_)
+    assert len(list((tmp_path / "states").iterdir())) == 2
+
+
+def test_processes_that_do_not_share_the_folder_are_told(blobs, alone, tmp_path, capfd):
+    for rank in ("0", "1"):
+        (tmp_path / rank).mkdir()
+    fit_in_two_processes(tmp_path, blobs[:2], killed_at=3, shared=False, **DROPS_OUT)
+    assert list((tmp_path / "0").rglob("step*"))
+    assert not list((tmp_path / "1").rglob("step*"))
+    codes, _ = fit_in_two_processes(tmp_path, blobs[:2], shared=False, **DROPS_OUT)
+    assert codes[1] == 1
+    assert "`checkpoint` must be a folder that all processes share" in capfd.readouterr().err
 
 
 def test_a_short_last_batch_joins_the_one_before():
