@@ -4,28 +4,48 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 __all__ = ["check_may_write", "replaced_whole", "write_atomically"]
 
+_LONGEST_ENDING = 16  # bytes, in hex digits: at least that of the names of files that are being written
+_BLOCK = 4096
+
 
 def check_may_write(path: Path, overwrite: bool, remedy: str) -> None:
-    """Raise a FileExistsError where there is a file already, a FileNotFoundError where its folder is missing."""
-    if path.is_dir():
+    """Raise an OSError where a file cannot be written, or is there and must not be written over.
+
+    To find out, a file beside it is made and removed.
+    """
+    if os.path.isdir(path):
         raise IsADirectoryError(f"{path} is a folder. Name a file in it.")
-    if path.exists() and not overwrite:
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise FileExistsError(f"{path} is no file that can be replaced. Name another.")
+    if os.path.lexists(path) and not overwrite:
         raise FileExistsError(f"{path} is there already. {remedy}")
-    if not path.absolute().parent.is_dir():
+    folder = path.absolute().parent
+    if not os.path.isdir(folder):
         raise FileNotFoundError(f"The folder of {path} is not there. Make it first.")
+    trial = folder / f".{path.name}.{secrets.token_hex(_LONGEST_ENDING)}"
+    try:
+        with trial.open("xb") as file:
+            file.write(bytes(_BLOCK))  # some room is needed, too
+    except OSError as error:
+        raise type(error)(f"{path} cannot be written: {error.strerror}. Name another file, or mend that.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            trial.unlink()
 
 
 @contextlib.contextmanager
-def replaced_whole(path: Path) -> Iterator[Path]:
+def replaced_whole(path: Path, overwrite: bool = True) -> Iterator[Path]:
     """Give the name of a file beside `path`, which takes its place when the block ends; an error leaves it as it was.
 
-    Also a power cut leaves either the old file or the new one.
+    Also a power cut leaves either the old file or the new one. Without `overwrite` a file that is there in the end
+    stays, and a FileExistsError is raised.
     """
     folder = path.absolute().parent
     descriptor, name = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.")
@@ -36,7 +56,7 @@ def replaced_whole(path: Path) -> Iterator[Path]:
         os.umask(umask)
         os.chmod(name, 0o666 & ~umask)  # mkstemp's files are for their owner alone
         _write_through(name)
-        os.replace(name, path)
+        _put(name, path, overwrite)
         _write_through(folder)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -44,10 +64,29 @@ def replaced_whole(path: Path) -> Iterator[Path]:
         raise
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, overwrite: bool = True) -> None:
     """Write a file whole, or leave what was there."""
-    with replaced_whole(path) as new:
+    with replaced_whole(path, overwrite) as new:
         new.write_bytes(content)
+
+
+def _put(new: str | Path, path: Path, overwrite: bool) -> None:
+    if overwrite or not _linked(new, path):
+        os.replace(new, path)
+    else:
+        os.unlink(new)
+
+
+def _linked(new: str | Path, path: Path) -> bool:
+    """Give a file a second name that no other has; where there are no links only take that name, and say so."""
+    try:
+        os.link(new, path)
+    except FileExistsError as error:
+        raise FileExistsError(f"{path} is there by now, and was not before. It is left as it is.") from error
+    except OSError:
+        path.open("xb").close()
+        return False
+    return True
 
 
 def _write_through(path: str | Path) -> None:
