@@ -71,20 +71,23 @@ def write_atomically(path: Path, content: bytes, overwrite: bool = True) -> None
 
 
 def _put(new: str | Path, path: Path, overwrite: bool) -> None:
-    if overwrite or not _linked(new, path):
-        os.replace(new, path)
-    else:
-        os.unlink(new)
+    try:
+        if overwrite or not _linked(new, path):
+            os.replace(new, path)
+        else:
+            os.unlink(new)
+    except FileExistsError as error:
+        raise FileExistsError(f"{path} is there by now, and was not before. It is left as it is.") from error
 
 
 def _linked(new: str | Path, path: Path) -> bool:
     """Give a file a second name that no other has; where there are no links only take that name, and say so."""
     try:
         os.link(new, path)
-    except FileExistsError as error:
-        raise FileExistsError(f"{path} is there by now, and was not before. It is left as it is.") from error
+    except FileExistsError:
+        raise
     except OSError:
-        path.open("xb").close()
+        path.touch(exist_ok=False)
         return False
     return True
 

@@ -228,8 +228,8 @@ def check_values(table: Table, frame: pd.DataFrame) -> None:
         row = next((row for row, value in enumerate(_doubtful(frame[name])) if _cannot_be_learned(value)), None)
         if row is not None:
             raise ValueError(
-                f"{table.path}, {table.place(row)}: column {name!r} holds {frame[name].iloc[row]!r:.200}. Numbers must "
-                "be finite and fit 32 bits, and lists cannot be learned from. Mend it, or leave the column out with "
+                f"{table.path}, {table.place(row)}: column {name!r} holds {table.values(name)[row]!r:.200}. Numbers "
+                "must be finite and fit 32 bits, and lists cannot be learned from. Mend it, or leave the column out: "
                 "--drop."
             )
 
