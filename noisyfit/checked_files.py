@@ -20,7 +20,7 @@ from .label_studio import export_tasks, labeling_config
 from .review import apply_decisions
 from .review.decisions import decided_rows
 from .settling import ENOUGH, NO_CLASS, UNKNOWN, Checks
-from .tables import Table, labels_of, read_table
+from .tables import Table, check_ending, check_named, labels_of, read_table
 from .verdict import MOST_CERTAIN, Verdict
 from .verdict_file import KeptVerdict, read_verdict
 
@@ -31,10 +31,8 @@ __all__ = [
     "NO_LABEL",
     "OVER",
     "apply_to_table",
-    "check_named",
     "export_for_people",
     "ids_of",
-    "judged_files",
     "write_report",
 ]
 
@@ -92,14 +90,15 @@ def apply_to_table(args: argparse.Namespace) -> int:
 
 
 def _check_apply(args: argparse.Namespace) -> None:
-    args.outputs.check((args.out, args.report), (args.input, args.decisions, *judged_files(args)))
+    args.outputs.check((args.out, args.report), (args.input, args.decisions, *_judged_files(args)))
+    check_ending(args.out, args.input)
     if args.guarantee is not None:
         check_number("--guarantee", args.guarantee, low=0.5, high=MOST_CERTAIN, hint="0.95 is usual.")
     if args.only_decided and (args.report, args.fail_over, args.guarantee) != (None, None, None):
         raise ValueError("--only-decided settles nothing: leave out --report, --fail-over and --guarantee.")
 
 
-def judged_files(args: argparse.Namespace) -> list[Path]:
+def _judged_files(args: argparse.Namespace) -> list[Path]:
     """Give the .noisyfit file that was named, or those beside table or decisions, the latest first."""
     if args.judged is not None:
         return [args.judged]
@@ -116,7 +115,7 @@ def _find_judged(args: argparse.Namespace, labels: pd.Series[Any]) -> KeptVerdic
         if not _is_about(kept, labels, args.label or ""):
             raise ValueError(f"{args.judged} is about other labels. Pass the file that was written beside the page.")
         return kept
-    for path in judged_files(args):
+    for path in _judged_files(args):
         with contextlib.suppress(ValueError):  # of another table, or another program's
             kept = read_verdict(path)
             if _is_about(kept, labels, args.label or ""):
@@ -184,18 +183,21 @@ def ids_of(table: Table, column: str | None) -> pd.Index | None:
     if column is None:
         return None
     check_named(table, [column])
-    ids = pd.Index(table.values(column), name=column)
+    values = table.values(column)
+    for row, value in enumerate(values):
+        if pd.api.types.is_list_like(value) or "\0" in str(value):
+            raise ValueError(
+                f"{table.path}, {table.place(row)}: column {column!r} must name each row, got {value!r:.200}. Use text "
+                "without NUL characters, or numbers."
+            )
+    ids = pd.Index(values, name=column)
     if ids.hasnans or not ids.is_unique:
-        twice = ids[ids.duplicated() | ids.isna()][0]
-        raise ValueError(f"{table.path}: column {column!r} must name each row, got {twice!r} for several, or none.")
+        row = int((ids.duplicated() | ids.isna()).argmax())
+        raise ValueError(
+            f"{table.path}, {table.place(row)}: column {column!r} must name each row, got {values[row]!r:.200} for "
+            "several, or none."
+        )
     return ids
-
-
-def check_named(table: Table, columns: Sequence[str]) -> None:
-    """Raise unless the table has the columns."""
-    unknown = [name for name in columns if name not in table.columns]
-    if unknown:
-        raise ValueError(f"{table.path} has no column {unknown[0]!r}. It has {', '.join(map(repr, table.columns))}.")
 
 
 def export_for_people(args: argparse.Namespace) -> int:
@@ -204,7 +206,7 @@ def export_for_people(args: argparse.Namespace) -> int:
     `noisyfit check` has to be run before. Export what people label as JSON, and hand it to `noisyfit apply`.
     """
     interface = args.label_studio.with_suffix(".xml")
-    args.outputs.check((args.label_studio, interface), (args.input, *judged_files(args)))
+    args.outputs.check((args.label_studio, interface), (args.input, *_judged_files(args)))
     labels, shown = _labels_and_rows(args)
     kept = _find_judged(args, labels)
     if kept is None:

@@ -25,7 +25,6 @@ from .checked_files import (
     JUDGED,
     NO_LABEL,
     apply_to_table,
-    check_named,
     export_for_people,
     ids_of,
     write_report,
@@ -34,7 +33,17 @@ from .classifier import JointOptimizationClassifier
 from .image_files import list_images, load_images
 from .outputs import Outputs
 from .review import save_review
-from .tables import Table, as_numbers, check_values, choose_features, labels_of, read_table, write_csv
+from .tables import (
+    Table,
+    as_numbers,
+    check_ending,
+    check_named,
+    check_values,
+    choose_features,
+    labels_of,
+    read_table,
+    write_csv,
+)
 from .verdict_file import KeptRows, write_verdict
 
 __all__ = ["main"]
@@ -237,6 +246,8 @@ def _check_clean(args: argparse.Namespace) -> None:
         raise ValueError("--label is needed: the column of the labels.")
     if args.size < SMALLEST:
         raise ValueError(f"--size must be at least {SMALLEST} pixels, got {args.size}.")
+    if args.out is not None:
+        check_ending(args.out, args.input)
     args.outputs.check(_files_to_write(args), (args.input,))
 
 

@@ -34,6 +34,8 @@ __all__ = [
     "ParquetTable",
     "Table",
     "as_numbers",
+    "check_ending",
+    "check_named",
     "check_values",
     "choose_features",
     "labels_of",
@@ -41,6 +43,7 @@ __all__ = [
     "write_csv",
 ]
 
+_TEXT, _PARQUET = (".csv", ".tsv", ".txt"), (".parquet", ".pq")  # endings
 _MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?")  # in a feature; a label may well be called so
 _FEWEST_TO_JUDGE = 20  # rows, below which values that all differ say nothing
 _DATE = re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b")
@@ -180,9 +183,9 @@ def read_table(path: Path, delimiter: str | None = None) -> Table:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there, or is no file.")
-    if path.suffix.lower() in (".csv", ".tsv", ".txt"):
+    if path.suffix.lower() in _TEXT:
         return CsvTable(path, delimiter)
-    if path.suffix.lower() in (".parquet", ".pq"):
+    if path.suffix.lower() in _PARQUET:
         return ParquetTable(path)
     raise ValueError(f"{path} must end in .csv, .tsv, .txt, .parquet or .pq, or be a folder of images.")
 
@@ -190,6 +193,23 @@ def read_table(path: Path, delimiter: str | None = None) -> Table:
 def write_csv(path: Path, columns: dict[str, Sequence[Any]], safe_cells: bool = False) -> str:
     """Write columns as a CSV file; give a warning of formulas, as `Table.write` does."""
     return _write_text(path, DelimitedText.of(columns), "utf-8", safe_cells)
+
+
+def check_named(table: Table, columns: Iterable[str]) -> None:
+    """Raise a ValueError unless the table has the columns."""
+    for column in columns:
+        if column not in table.columns:
+            close = difflib.get_close_matches(column, table.columns, n=1)
+            hint = f" Is it {close[0]!r}?" if close else ""
+            raise ValueError(f"{table.path} has no column {column!r}.{hint} It has {_some(table.columns)}.")
+
+
+def check_ending(path: Path, source: Path) -> None:
+    """Raise a ValueError where a file's ending is that of another kind than is written: that of the source."""
+    kinds = [_TEXT, _PARQUET]
+    ending = path.suffix.lower()
+    if ending in kinds[source.suffix.lower() not in _PARQUET]:
+        raise ValueError(f"{path} must not end in {ending}: it is written in the kind in which {source} is read.")
 
 
 def labels_of(table: Table, column: str) -> list[Any]:
@@ -200,10 +220,7 @@ def labels_of(table: Table, column: str) -> list[Any]:
     ValueError
         If the column is not there, is empty, or cannot be one of labels.
     """
-    if column not in table.columns:
-        close = difflib.get_close_matches(column, table.columns, n=1)
-        hint = f" Is it {close[0]!r}?" if close else ""
-        raise ValueError(f"{table.path} has no column {column!r}.{hint} It has {_some(table.columns)}.")
+    check_named(table, [column])
     labels = table.values(column)
     for row, label in enumerate(labels):
         if label is not None and (wrong := _wrong_in_label(label)):
