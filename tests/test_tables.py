@@ -179,11 +179,20 @@ def test_what_cannot_be_learned_from_is_named_with_column_and_row(tmp_path, valu
 def test_all_other_kinds_of_columns_can_be_learned_from(tmp_path):
     day = datetime.datetime(2020, 1, 1)
     kinds = {
-        "bytes": [b"a", b"b"], "decimal": [decimal.Decimal("1.5"), None], "date": [day.date()] * 2,
-        "time": [day.time()] * 2, "span": [day - day] * 2, "day": [day, None], "flag": [True, None], "int": [1, None], "text": ["a", None],
-        "large": pa.array([2**64 - 1, 1], pa.uint64()), "half": pa.array(np.array([1, 2], np.float16)),
-        "category": pa.array(["a", "b"]).dictionary_encode(), "nothing": pa.nulls(2),
-    }  # fmt: skip
+        "bytes": [b"a", b"b"],
+        "decimal": [decimal.Decimal("1.5"), None],
+        "date": [day.date(), None],
+        "time": [day.time(), None],
+        "span": [day - day, None],
+        "day": [day, None],
+        "flag": [True, None],
+        "int": [1, None],
+        "text": ["a", None],
+        "large": pa.array([2**64 - 1, 1], pa.uint64()),
+        "half": pa.array(np.array([1, 2], np.float16)),
+        "category": pa.array(["a", "b"]).dictionary_encode(),
+        "nothing": pa.nulls(2),
+    }
     table = parquet_table(tmp_path, **kinds)
     frame = table.frame()
     check_values(table, frame)
