@@ -269,6 +269,20 @@ def _clean_table(args: argparse.Namespace) -> int:
         )
     ids = ids_of(table, args.id)
     frame = table.frame()
+    cleaned = _find_wrong_labels(_numbers_of(table, frame, args), labels, args)
+    cleaned.report.index = pd.RangeIndex(len(table)) if ids is None else ids
+    report = cleaned.report
+    if args.out is not None and not args.dry_run:
+        given = [None if label == NO_LABEL else label for label in report["given_label"]]
+        found = [given, report["status"].tolist(), _rounded(report["confidence"])]
+        columns: dict[str, Sequence[Any]] = {args.label: _new_labels(table, args.label, report)}
+        columns |= dict(zip(marks, found, strict=True))
+        args.outputs.write(args.out, lambda name: table.write(name, columns, args.safe_cells))
+    return _finish(args, cleaned, frame.drop(columns=args.label))
+
+
+def _numbers_of(table: Table, frame: pd.DataFrame, args: argparse.Namespace) -> Any:
+    """Turn the columns that can be learned from into numbers, and say which are left out."""
     check_named(table, [*args.drop, *args.keep])
     not_learned = [args.label, *args.drop, *([args.id] if args.id else [])]
     check_values(table, frame.drop(columns=not_learned))
@@ -277,16 +291,11 @@ def _clean_table(args: argparse.Namespace) -> int:
         for name, why in features.left_out.items():
             print(f"left out: column {name!r}, {why}")
         print(f"turning {len(features.used)} columns of {len(table):,} rows into numbers ...", flush=True)
-    cleaned = _find_wrong_labels(as_numbers(features, frame), labels, args)
-    cleaned.report.index = pd.RangeIndex(len(table)) if ids is None else ids
-    report = cleaned.report
-    if args.out is not None and not args.dry_run:
-        given = [None if label == NO_LABEL else label for label in report["given_label"]]
-        found = [given, report["status"].tolist(), report["confidence"].round(4).tolist()]
-        columns: dict[str, Sequence[Any]] = {args.label: _new_labels(table, args.label, report)}
-        columns |= dict(zip(marks, found, strict=True))
-        args.outputs.write(args.out, lambda name: table.write(name, columns, args.safe_cells))
-    return _finish(args, cleaned, frame.drop(columns=args.label))
+    return as_numbers(features, frame)
+
+
+def _rounded(shares: pd.Series[Any]) -> list[float]:
+    return shares.astype(np.float64).round(4).tolist()  # of 32 bits they would have many digits again
 
 
 def _clean_images(args: argparse.Namespace) -> int:
@@ -297,9 +306,9 @@ def _clean_images(args: argparse.Namespace) -> int:
     report = cleaned.report
     report.index = pd.Index([path.relative_to(args.input).as_posix() for path in paths], name="path")
     if args.out is not None and not args.dry_run:
-        names = ["given_label", "corrected_label", "status", "confidence", "label_quality"]
-        rounded = report[names].round({"confidence": 4, "label_quality": 4}).reset_index()
-        columns: dict[str, Sequence[Any]] = {str(name): rounded[name].tolist() for name in rounded}
+        columns: dict[str, Sequence[Any]] = {"path": report.index.tolist()}
+        columns |= {name: report[name].tolist() for name in ("given_label", "corrected_label", "status")}
+        columns |= {name: _rounded(report[name]) for name in ("confidence", "label_quality")}
         args.outputs.write(args.out, lambda name: write_csv(name, columns, args.safe_cells))
     return _finish(args, cleaned, paths)
 

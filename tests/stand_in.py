@@ -30,6 +30,7 @@ class StandIn:
                 "given_label": given,
                 "corrected_label": corrected,
                 "is_label_issue": given != corrected,
+                "label_quality": self.rng.rand(len(given)),
                 "confidence": self.rng.rand(len(given)),
             }
         )

@@ -66,6 +66,7 @@ def test_from_a_table_to_a_cleaned_one_and_a_review_page(table, tmp_path, capsys
     assert (cleaned["label_status"] == "changed").tolist() == changed.tolist()
     assert (cleaned["label"] == truth).mean() > 0.93  # of 83 % at first
     assert cleaned["label_confidence"].astype(float).between(0, 1).all()
+    assert cleaned["label_confidence"].str.len().max() == len("0.1234")
     assert "0041x" in review.read_text()  # people want to see what is not learned from
     said = capsys.readouterr().out
     assert "left out: column 'code', different in every row" in said
@@ -175,6 +176,7 @@ def test_a_folder_of_images(folder, tmp_path):
     out, review = tmp_path / "labels.csv", tmp_path / "review.html"
     assert clean(folder, "--out", out, "--review", review, "--size", 8, "--quiet") == DONE
     found = pd.read_csv(out, keep_default_na=False)
+    assert found[["confidence", "label_quality"]].astype(str).map(len).max().max() <= len("0.1234")
     assert list(found) == ["path", "given_label", "corrected_label", "status", "confidence", "label_quality"]
     truth = np.array(["dark", "bright"])[found["path"].str[-6:-4].astype(int) % 2]
     assert (found["corrected_label"] == truth).mean() > 0.9

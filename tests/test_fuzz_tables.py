@@ -89,6 +89,7 @@ def random_table(rng):
     n_columns, n_rows, end = rng.randint(2, 6), rng.randint(6, 14), rng.choice(["\n", "\r\n", "\r"])
     names = [f"{text(rng)}{i}" for i in range(n_columns - 1)]
     label = rng.randrange(n_columns)
+    names[0] = names[0].lstrip("\ufeff")  # it would be the mark of the encoding
     names.insert(label, "label")
     labels = ["".join(f"{text(rng)}{i}".split("\0")) for i in range(rng.randint(2, 3))]
     rows = [[text(rng) if rng.random() < 0.8 else str(rng.random()) for _ in names] for _ in range(n_rows)]
