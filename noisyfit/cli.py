@@ -53,8 +53,9 @@ KEPT, CHANGED, PROPOSED = "kept", "changed", "proposed"
 MOST_IMAGES, MOST_ROWS = 2_000, 20_000  # on the review page
 SMALLEST, SMALLEST_TO_CROP = 8, 32  # pixels: of smaller images too much would be cut off
 _EXIT_CODES = """\
-exit codes: 0 done; 1 a file or its data cannot be used; 2 wrong command line; 3 the correction was refused, and
-all given labels were kept; 4 more labels are wrong than --fail-over allows; 130 interrupted"""
+exit codes: 0 done; 1 a file or its data cannot be used, or a file was not written where it was to go; 2 wrong
+command line; 3 the correction was refused, and all given labels were kept; 4 more labels are wrong than --fail-over
+allows; 130 interrupted"""
 
 
 class Cleaned(NamedTuple):
