@@ -11,22 +11,41 @@ from pathlib import Path
 
 __all__ = ["check_may_write", "replaced_whole", "write_atomically"]
 
+_LONGEST_ENDING = 16  # bytes, in hex digits: at least that of the names of files that are being written
+_BLOCK = 4096
+
 
 def check_may_write(path: Path, overwrite: bool, remedy: str) -> None:
-    """Raise a FileExistsError where there is a file already, a FileNotFoundError where its folder is missing."""
-    if path.is_dir():
+    """Raise an OSError where a file cannot be written, or is there and must not be written over.
+
+    To find out, a file beside it is made and removed.
+    """
+    if os.path.isdir(path):
         raise IsADirectoryError(f"{path} is a folder. Name a file in it.")
-    if path.exists() and not overwrite:
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise FileExistsError(f"{path} is no file that can be replaced. Name another.")
+    if os.path.lexists(path) and not overwrite:
         raise FileExistsError(f"{path} is there already. {remedy}")
-    if not path.absolute().parent.is_dir():
+    folder = path.absolute().parent
+    if not os.path.isdir(folder):
         raise FileNotFoundError(f"The folder of {path} is not there. Make it first.")
+    trial = folder / f".{path.name}.{secrets.token_hex(_LONGEST_ENDING)}"
+    try:
+        with trial.open("xb") as file:
+            file.write(bytes(_BLOCK))  # some room is needed, too
+    except OSError as error:
+        raise type(error)(f"{path} cannot be written: {error.strerror}. Name another file, or mend that.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            trial.unlink()
 
 
 @contextlib.contextmanager
-def replaced_whole(path: Path) -> Iterator[Path]:
+def replaced_whole(path: Path, overwrite: bool = True) -> Iterator[Path]:
     """Give the name of a file beside `path`, which takes its place when the block ends; an error leaves it as it was.
 
-    Also a power cut leaves either the old file or the new one. Who may read and write a file stays as it was.
+    Also a power cut leaves either the old file or the new one. Who may read and write a file stays as it was. Without
+    `overwrite` a file that is there in the end stays, and a FileExistsError is raised.
     """
     new = path.absolute().parent / f".{path.name}.{secrets.token_hex(8)}"
     os.close(os.open(new, os.O_CREAT | os.O_EXCL, 0o666))  # less what the umask takes away
@@ -35,7 +54,7 @@ def replaced_whole(path: Path) -> Iterator[Path]:
         yield new
         os.chmod(new, mode)  # what has written it may have made it anew, for its owner alone
         _write_through(new)
-        os.replace(new, path)
+        _put(new, path, overwrite)
         _write_through(new.parent)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -43,9 +62,9 @@ def replaced_whole(path: Path) -> Iterator[Path]:
         raise
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, overwrite: bool = True) -> None:
     """Write a file whole, or leave what was there."""
-    with replaced_whole(path) as new:
+    with replaced_whole(path, overwrite) as new:
         new.write_bytes(content)
 
 
@@ -55,6 +74,32 @@ def _mode_of(path: Path) -> int:
         return stat.S_IMODE(path.stat().st_mode)
     except FileNotFoundError:
         return 0
+
+
+def _put(new: Path, path: Path, overwrite: bool) -> None:
+    """Give a new file its name, which without `overwrite` no other may have taken meanwhile."""
+    if overwrite:
+        os.replace(new, path)
+        return
+    try:
+        _take(new, path)
+    except FileExistsError as error:
+        raise FileExistsError(f"{path} is there by now, and was not before. It is left as it is.") from error
+
+
+def _take(new: Path, path: Path) -> None:
+    try:
+        os.link(new, path)  # the one call that never replaces
+        os.unlink(new)
+    except FileExistsError:
+        raise
+    except OSError:  # no links here
+        path.touch(exist_ok=False)
+        try:
+            os.replace(new, path)
+        except BaseException:
+            path.unlink()
+            raise
 
 
 def _write_through(path: str | Path) -> None:

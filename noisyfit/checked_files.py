@@ -13,35 +13,32 @@ import numpy as np
 import pandas as pd
 
 from . import __version__
-from ._files import check_may_write, write_atomically
+from ._files import write_atomically
 from ._validation import check_number
 from .image_files import list_images
 from .label_studio import export_tasks, labeling_config
 from .review import apply_decisions
 from .review.decisions import decided_rows
 from .settling import ENOUGH, NO_CLASS, UNKNOWN, Checks
-from .tables import Table, labels_of, read_table
+from .tables import Table, check_ending, check_named, labels_of, read_table
 from .verdict import MOST_CERTAIN, Verdict
 from .verdict_file import KeptVerdict, read_verdict
 
 __all__ = [
     "DONE",
-    "FORCE",
+    "FAILED",
     "JUDGED",
     "NO_LABEL",
     "OVER",
     "apply_to_table",
-    "check_named",
-    "check_outputs",
     "export_for_people",
     "ids_of",
     "write_report",
 ]
 
-DONE, OVER = 0, 4  # exit codes
+DONE, FAILED, OVER = 0, 1, 4  # exit codes
 JUDGED = ".noisyfit"  # ending of the file beside a page
 NO_LABEL = ""  # what stands for a missing label on the review page, and in the decisions made there
-FORCE = "Name another file, or write over it with --force."
 
 
 def write_report(path: Path, source: Path, judged: Any) -> None:
@@ -70,7 +67,7 @@ def apply_to_table(args: argparse.Namespace) -> int:
     --only-decided, the decided rows alone change. All else stays as it is in the table.
     """
     _check_apply(args)
-    table = read_table(args.input)
+    table = read_table(args.input, args.delimiter)
     labels = _labels_by_name(table, args)
     try:
         final = apply_decisions(labels, args.decisions)
@@ -87,29 +84,28 @@ def apply_to_table(args: argparse.Namespace) -> int:
         others = np.array([row not in answered for row in _places(kept, labels).tolist()], bool)
         settled = verdict.label_report()["corrected_label"].to_numpy(dtype=object)
         final.iloc[_places(kept, labels)[others]] = settled[others]
-    table.write(args.out, {args.label: [None if label == NO_LABEL else label for label in final]})
+    new: dict[str, Sequence[Any]] = {args.label: [None if label == NO_LABEL else label for label in final]}
+    args.outputs.write(args.out, lambda name: table.write(name, new, args.safe_cells))
     return _conclude(args, labels, final, verdict)
 
 
 def _check_apply(args: argparse.Namespace) -> None:
-    check_outputs(args, (args.out, args.report), (args.input, args.decisions, args.judged))
+    args.outputs.check((args.out, args.report), (args.input, args.decisions, *_judged_files(args)))
+    check_ending(args.out, args.input)
     if args.guarantee is not None:
         check_number("--guarantee", args.guarantee, low=0.5, high=MOST_CERTAIN, hint="0.95 is usual.")
     if args.only_decided and (args.report, args.fail_over, args.guarantee) != (None, None, None):
         raise ValueError("--only-decided settles nothing: leave out --report, --fail-over and --guarantee.")
 
 
-def check_outputs(args: argparse.Namespace, outputs: Sequence[Path | None], inputs: Sequence[Path | None]) -> None:
-    """Raise where a file to write is there, is one of those that are read, or is to be written twice."""
-    written = [path for path in outputs if path is not None]
-    for path in written:
-        check_may_write(path, args.force, FORCE)
-    places = [path.absolute() for path in written]
-    if len(set(places)) < len(places):
-        raise ValueError(f"The files to write must differ, got {', '.join(map(str, written))}.")
-    for read in inputs:
-        if read is not None and read.absolute() in places:
-            raise ValueError(f"{read} is read: name another file to write.")
+def _judged_files(args: argparse.Namespace) -> list[Path]:
+    """Give the .noisyfit file that was named, or those beside table or decisions, the latest first."""
+    if args.judged is not None:
+        return [args.judged]
+    files = [getattr(args, "decisions", args.input), args.input]
+    folders = dict.fromkeys(file.absolute().parent for file in files)
+    found = {path for folder in folders for path in folder.glob(f"*{JUDGED}") if path.is_file()}
+    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
 def _find_judged(args: argparse.Namespace, labels: pd.Series[Any]) -> KeptVerdict | None:
@@ -119,10 +115,7 @@ def _find_judged(args: argparse.Namespace, labels: pd.Series[Any]) -> KeptVerdic
         if not _is_about(kept, labels, args.label or ""):
             raise ValueError(f"{args.judged} is about other labels. Pass the file that was written beside the page.")
         return kept
-    files = [getattr(args, "decisions", args.input), args.input]
-    folders = dict.fromkeys(file.absolute().parent for file in files)
-    found = {path for folder in folders for path in folder.glob(f"*{JUDGED}")}
-    for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True):
+    for path in _judged_files(args):
         with contextlib.suppress(ValueError):  # of another table, or another program's
             kept = read_verdict(path)
             if _is_about(kept, labels, args.label or ""):
@@ -164,15 +157,17 @@ def _settle(
 
 
 def _conclude(args: argparse.Namespace, labels: pd.Series[Any], final: pd.Series[Any], verdict: Verdict | None) -> int:
-    """Say what was written, and what is certain."""
+    """Write the report, and say what is certain."""
     if verdict is not None:
         print(verdict.summary())
     elif not args.only_decided:
         print("no .noisyfit file of this table was found: only decided labels are changed. Name it with --judged.")
-    print(f"{(labels != final).sum():,} of {len(labels):,} labels changed\nwritten: {args.out}")
+    print(f"{(labels != final).sum():,} of {len(labels):,} labels changed")
     if args.report is not None and verdict is not None:
-        write_report(args.report, args.input, verdict)
-        print(f"written: {args.report}")
+        args.outputs.write(args.report, lambda name: write_report(name, args.input, verdict))
+    print("\n".join(args.outputs.told()))
+    if args.outputs.failed:
+        return FAILED
     promise = None if verdict is None else verdict._promise_
     if args.fail_over is None or (promise is not None and 100 * promise.wrong[0] <= args.fail_over):
         return DONE
@@ -188,18 +183,21 @@ def ids_of(table: Table, column: str | None) -> pd.Index | None:
     if column is None:
         return None
     check_named(table, [column])
-    ids = pd.Index(table.values(column), name=column)
+    values = table.values(column)
+    for row, value in enumerate(values):
+        if pd.api.types.is_list_like(value) or "\0" in str(value):
+            raise ValueError(
+                f"{table.path}, {table.place(row)}: column {column!r} must name each row, got {value!r:.200}. Use text "
+                "without NUL characters, or numbers."
+            )
+    ids = pd.Index(values, name=column)
     if ids.hasnans or not ids.is_unique:
-        twice = ids[ids.duplicated() | ids.isna()][0]
-        raise ValueError(f"{table.path}: column {column!r} must name each row, got {twice!r} for several, or none.")
+        row = int((ids.duplicated() | ids.isna()).argmax())
+        raise ValueError(
+            f"{table.path}, {table.place(row)}: column {column!r} must name each row, got {values[row]!r:.200} for "
+            "several, or none."
+        )
     return ids
-
-
-def check_named(table: Table, columns: Sequence[str]) -> None:
-    """Raise unless the table has the columns."""
-    unknown = [name for name in columns if name not in table.columns]
-    if unknown:
-        raise ValueError(f"{table.path} has no column {unknown[0]!r}. It has {', '.join(map(repr, table.columns))}.")
 
 
 def export_for_people(args: argparse.Namespace) -> int:
@@ -208,7 +206,7 @@ def export_for_people(args: argparse.Namespace) -> int:
     `noisyfit check` has to be run before. Export what people label as JSON, and hand it to `noisyfit apply`.
     """
     interface = args.label_studio.with_suffix(".xml")
-    check_outputs(args, (args.label_studio, interface), (args.input, args.judged))
+    args.outputs.check((args.label_studio, interface), (args.input, *_judged_files(args)))
     labels, shown = _labels_and_rows(args)
     kept = _find_judged(args, labels)
     if kept is None:
@@ -218,12 +216,12 @@ def export_for_people(args: argparse.Namespace) -> int:
     proposed = np.searchsorted(verdict.classes_, rows["proposed_label"].to_numpy(verdict.classes_.dtype))
     scores = verdict.soft_labels_[rows.index, proposed]
     rows.index = labels.index[_places(kept, labels)[rows.index]]
-    tasks: dict[str, Any] = {"y": labels, "scores": scores, "image_prefix": args.image_prefix, "overwrite": args.force}
-    export_tasks(rows, shown, args.label_studio, **tasks)
-    kind = "image" if args.input.is_dir() else "table"
-    write_atomically(interface, labeling_config(verdict.classes_, kind).encode())
-    print(f"{len(rows)} tasks, in the order in which to label\nwritten: {args.label_studio}\nwritten: {interface}")
-    return DONE
+    tasks: dict[str, Any] = {"y": labels, "scores": scores, "image_prefix": args.image_prefix, "overwrite": True}
+    args.outputs.write(args.label_studio, lambda name: export_tasks(rows, shown, name, **tasks))
+    config = labeling_config(verdict.classes_, "image" if args.input.is_dir() else "table")
+    args.outputs.write(interface, lambda name: write_atomically(name, config.encode()))
+    print("\n".join([f"{len(rows)} tasks, in the order in which to label", *args.outputs.told()]))
+    return FAILED if args.outputs.failed else DONE
 
 
 def _labels_and_rows(args: argparse.Namespace) -> tuple[pd.Series[Any], Any]:
@@ -234,7 +232,7 @@ def _labels_and_rows(args: argparse.Namespace) -> tuple[pd.Series[Any], Any]:
         return pd.Series([NO_LABEL if label is None else label for label in found], names, dtype=object), paths
     if args.label is None:
         raise ValueError("--label is needed: the column of the labels.")
-    table = read_table(args.input)
+    table = read_table(args.input, args.delimiter)
     return _labels_by_name(table, args), table.frame().drop(columns=args.label)
 
 

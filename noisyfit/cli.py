@@ -6,10 +6,12 @@ It reads what a fit found through its label report alone.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import inspect
+import io
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,33 +19,43 @@ import numpy as np
 import pandas as pd
 
 from . import __version__
-from ._files import write_atomically
 from .checked_files import (
     DONE,
+    FAILED,
     JUDGED,
     NO_LABEL,
     apply_to_table,
-    check_named,
-    check_outputs,
     export_for_people,
     ids_of,
     write_report,
 )
 from .classifier import JointOptimizationClassifier
 from .image_files import list_images, load_images
+from .outputs import Outputs
 from .review import save_review
-from .tables import Table, as_numbers, choose_features, labels_of, read_table
+from .tables import (
+    Table,
+    as_numbers,
+    check_ending,
+    check_named,
+    check_values,
+    choose_features,
+    labels_of,
+    read_table,
+    write_csv,
+)
 from .verdict_file import KeptRows, write_verdict
 
 __all__ = ["main"]
 
-FAILED, REFUSED, INTERRUPTED = 1, 3, 130  # and DONE and OVER; 2 is argparse's, for a wrong command line
+REFUSED, INTERRUPTED = 3, 130  # and DONE, FAILED and OVER; 2 is argparse's, for a wrong command line
 KEPT, CHANGED, PROPOSED = "kept", "changed", "proposed"
 MOST_IMAGES, MOST_ROWS = 2_000, 20_000  # on the review page
 SMALLEST, SMALLEST_TO_CROP = 8, 32  # pixels: of smaller images too much would be cut off
 _EXIT_CODES = """\
-exit codes: 0 done; 1 a file or its data cannot be used; 2 wrong command line; 3 the correction was refused, and
-all given labels were kept; 4 more labels are wrong than --fail-over allows; 130 interrupted"""
+exit codes: 0 done; 1 a file or its data cannot be used, or a file was not written where it was to go; 2 wrong
+command line; 3 the correction was refused, and all given labels were kept; 4 more labels are wrong than --fail-over
+allows; 130 interrupted"""
 
 
 class Cleaned(NamedTuple):
@@ -56,15 +68,32 @@ class Cleaned(NamedTuple):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; give its exit code."""
     args = _parser().parse_args(arguments)
+    args.outputs = Outputs(args.force)
+    with _any_text_can_be_printed():
+        try:
+            code: int = args.run(args)
+        except (OSError, ValueError, TypeError, ImportError) as error:
+            print(f"noisyfit: {error}", file=sys.stderr)
+            return FAILED
+        except KeyboardInterrupt:
+            told = "; ".join(args.outputs.told()) or "nothing was written"
+            print(f"noisyfit: interrupted, {told}", file=sys.stderr)
+            return INTERRUPTED
+        return code
+
+
+@contextlib.contextmanager
+def _any_text_can_be_printed() -> Iterator[None]:
+    r"""Let a stream write as ``\udcff`` what its encoding lacks: names of files and labels may be of any characters."""
+    streams = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, io.TextIOWrapper)]
+    errors = [stream.errors for stream in streams]
+    for stream in streams:
+        stream.reconfigure(errors="backslashreplace")
     try:
-        code: int = args.run(args)
-    except (OSError, ValueError, TypeError, ImportError) as error:
-        print(f"noisyfit: {error}", file=sys.stderr)
-        return FAILED
-    except KeyboardInterrupt:
-        print("noisyfit: interrupted, nothing was written", file=sys.stderr)
-        return INTERRUPTED
-    return code
+        yield
+    finally:
+        for stream, before in zip(streams, errors, strict=True):
+            stream.reconfigure(errors=before)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         "clean", help="correct the labels of a table or a folder of images", **form, description=inspect.getdoc(_clean)
     )
     _add_fit_options(clean)
+    _add_safe_cells(clean)
     clean.add_argument("--out", type=Path, metavar="FILE", help="where to write; not needed with --dry-run")
     clean.add_argument("--dry-run", action="store_true", help="say what would change, and write nothing")
     clean.set_defaults(run=_clean)
@@ -83,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         "check", help="find out how many labels are wrong; change none", **form, description=inspect.getdoc(_check)
     )
     _add_fit_options(check)
-    check.set_defaults(run=_check, out=None, dry_run=False)
+    check.set_defaults(run=_check, out=None, dry_run=False, safe_cells=False)
     apply = commands.add_parser(
         "apply",
         help="settle labels by decisions of people",
@@ -102,6 +132,7 @@ def _add_fit_options(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("input", type=Path, help="CSV or Parquet file, or folder with one folder of images per label")
     add("--label", metavar="COLUMN", help="column of the labels; for tables")
+    _add_delimiter(command)
     add(
         "--review", type=Path, metavar="FILE", help="HTML page on which people look at rows; a .noisyfit file beside it"
     )
@@ -123,6 +154,7 @@ def _add_apply_options(command: argparse.ArgumentParser) -> None:
     add("input", type=Path, help="the table that was cleaned or checked, as it was before")
     add("decisions", type=Path, help="CSV or JSON file that the review page exported, or JSON of Label Studio")
     add("--label", metavar="COLUMN", required=True, help="column of the labels")
+    _add_delimiter(command)
     add("--id", metavar="COLUMN", help="as for clean; rows may then be in another order")
     add("--out", type=Path, metavar="FILE", required=True, help="where to write")
     add(
@@ -140,6 +172,7 @@ def _add_apply_options(command: argparse.ArgumentParser) -> None:
         metavar="PERCENT",
         help="exit with 4 if certainly more of the labels are wrong (95 %%)",
     )
+    _add_safe_cells(command)
     add("--force", action="store_true", help="write over files that are there")
     command.set_defaults(run=apply_to_table)
 
@@ -155,6 +188,7 @@ def _add_export_options(command: argparse.ArgumentParser) -> None:
         help="JSON file for the tasks, with an XML file",
     )
     add("--label", metavar="COLUMN", help="column of the labels; for tables")
+    _add_delimiter(command)
     add("--id", metavar="COLUMN", help="as for check")
     add("--rows", type=int, default=50, help="number of tasks (default 50)")
     add("--judged", type=Path, metavar="FILE", help="the .noisyfit file (default: one beside the table)")
@@ -162,6 +196,28 @@ def _add_export_options(command: argparse.ArgumentParser) -> None:
     add("--image-prefix", default="", metavar="TEXT", help="before each path, such as /data/local-files/?d=")
     add("--force", action="store_true", help="write over files that are there")
     command.set_defaults(run=export_for_people)
+
+
+def _add_delimiter(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--delimiter", type=_delimiter, metavar="CHARACTER", help="of a CSV file, or tab (default: found out)"
+    )
+
+
+def _delimiter(text: str) -> str:
+    character = {"tab": "\t", "\\t": "\t"}.get(text, text)
+    if len(character) != 1 or character in '"\r\n':
+        raise argparse.ArgumentTypeError(f"must be one character, and no quote, or the word tab; got {text!r}")
+    return character
+
+
+def _add_safe_cells(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--safe-cells",
+        action="store_true",
+        help="write ' before cells of a CSV file that spreadsheets take for formulas, such as =1+1; without it all is "
+        "written exactly, and such cells are warned of",
+    )
 
 
 def _clean(args: argparse.Namespace) -> int:
@@ -193,7 +249,9 @@ def _check_clean(args: argparse.Namespace) -> None:
         raise ValueError("--label is needed: the column of the labels.")
     if args.size < SMALLEST:
         raise ValueError(f"--size must be at least {SMALLEST} pixels, got {args.size}.")
-    check_outputs(args, _files_to_write(args), (args.input,))
+    if args.out is not None:
+        check_ending(args.out, args.input)
+    args.outputs.check(_files_to_write(args), (args.input,))
 
 
 def _files_to_write(args: argparse.Namespace) -> list[Path]:
@@ -204,7 +262,7 @@ def _files_to_write(args: argparse.Namespace) -> list[Path]:
 
 
 def _clean_table(args: argparse.Namespace) -> int:
-    table = read_table(args.input)
+    table = read_table(args.input, args.delimiter)
     labels = labels_of(table, args.label)
     marks = [f"{args.label}_{mark}" for mark in ("given", "status", "confidence")]
     there = [mark for mark in marks if mark in table.columns]
@@ -214,21 +272,33 @@ def _clean_table(args: argparse.Namespace) -> int:
         )
     ids = ids_of(table, args.id)
     frame = table.frame()
-    check_named(table, [*args.drop, *args.keep])
-    features = choose_features(frame, [args.label, *args.drop, *([args.id] if args.id else [])], args.keep)
-    if not args.quiet:
-        for name, why in features.left_out.items():
-            print(f"left out: column {name!r}, {why}")
-        print(f"turning {len(features.used)} columns of {len(table):,} rows into numbers ...", flush=True)
-    cleaned = _find_wrong_labels(as_numbers(features, frame), labels, args)
+    cleaned = _find_wrong_labels(_numbers_of(table, frame, args), labels, args)
     cleaned.report.index = pd.RangeIndex(len(table)) if ids is None else ids
     report = cleaned.report
     if args.out is not None and not args.dry_run:
         given = [None if label == NO_LABEL else label for label in report["given_label"]]
-        found = [given, report["status"].tolist(), report["confidence"].round(4).tolist()]
-        columns = {args.label: _new_labels(table, args.label, report)}
-        table.write(args.out, columns | dict(zip(marks, found, strict=True)))
+        found = [given, report["status"].tolist(), _rounded(report["confidence"])]
+        columns: dict[str, Sequence[Any]] = {args.label: _new_labels(table, args.label, report)}
+        columns |= dict(zip(marks, found, strict=True))
+        args.outputs.write(args.out, lambda name: table.write(name, columns, args.safe_cells))
     return _finish(args, cleaned, frame.drop(columns=args.label))
+
+
+def _numbers_of(table: Table, frame: pd.DataFrame, args: argparse.Namespace) -> Any:
+    """Turn the columns that can be learned from into numbers, and say which are left out."""
+    check_named(table, [*args.drop, *args.keep])
+    not_learned = [args.label, *args.drop, *([args.id] if args.id else [])]
+    check_values(table, frame.drop(columns=not_learned))
+    features = choose_features(frame, not_learned, args.keep)
+    if not args.quiet:
+        for name, why in features.left_out.items():
+            print(f"left out: column {name!r}, {why}")
+        print(f"turning {len(features.used)} columns of {len(table):,} rows into numbers ...", flush=True)
+    return as_numbers(features, frame)
+
+
+def _rounded(shares: pd.Series[Any]) -> list[float]:
+    return shares.astype(np.float64).round(4).tolist()  # of 32 bits they would have many digits again
 
 
 def _clean_images(args: argparse.Namespace) -> int:
@@ -239,16 +309,18 @@ def _clean_images(args: argparse.Namespace) -> int:
     report = cleaned.report
     report.index = pd.Index([path.relative_to(args.input).as_posix() for path in paths], name="path")
     if args.out is not None and not args.dry_run:
-        columns = ["given_label", "corrected_label", "status", "confidence", "label_quality"]
-        text = report[columns].round({"confidence": 4, "label_quality": 4}).to_csv(lineterminator="\n")
-        write_atomically(args.out, text.encode())
+        columns: dict[str, Sequence[Any]] = {"path": report.index.tolist()}
+        columns |= {name: report[name].tolist() for name in ("given_label", "corrected_label", "status")}
+        columns |= {name: _rounded(report[name]) for name in ("confidence", "label_quality")}
+        args.outputs.write(args.out, lambda name: write_csv(name, columns, args.safe_cells))
     return _finish(args, cleaned, paths)
 
 
 def _find_wrong_labels(X: Any, labels: list[Any], args: argparse.Namespace, **params: Any) -> Cleaned:
     """Fit to the rows with a label; propose one for the others."""
     given = np.array([label is not None for label in labels])
-    y = [label for label in labels if label is not None]  # an array would cut off NUL at a label's end
+    # an array would cut off NUL at a label's end, and be as wide as the longest label
+    y = [label for label in labels if label is not None]
     params |= {} if args.epochs is None else {"max_epochs": args.epochs}
     clf = JointOptimizationClassifier(random_state=args.seed, verbose=0 if args.quiet else 1, **params)
     with warnings.catch_warnings():
@@ -295,10 +367,11 @@ def _finish(args: argparse.Namespace, cleaned: Cleaned, shown: Any) -> int:
         print(clf.summary())
         if proposed:
             print(f"labels proposed for rows without one: {proposed:,}")
-        written = [path for path in _files_to_write(args) if path.exists()]  # there may be nothing to judge by
-        print("\n".join(f"written: {path}" for path in written) or "nothing was written (--dry-run)")
+        print("\n".join(args.outputs.told()) or "nothing was written" + " (--dry-run)" * args.dry_run)
         if args.run is _check and clf._inquiry_ is not None:
             print("no label was changed: look at 50 rows on the page, export the decisions, then: noisyfit apply")
+    if args.outputs.failed:
+        return FAILED
     return REFUSED if clf.correction_refused_ and args.run is _clean else DONE
 
 
@@ -307,24 +380,22 @@ def _write_findings(args: argparse.Namespace, cleaned: Cleaned, shown: Any) -> N
     report, clf = cleaned
     judged = np.flatnonzero(report["status"] != PROPOSED)
     if args.review is not None:
-        save_review(
-            args.review,
-            report.drop(columns="status"),
-            shown,
+        page: dict[str, Any] = {
             # it has no row for labels that are missing
-            transition_matrix=None if len(judged) < len(report) else clf.transition_matrix_,
-            title=f"Labels of {args.input.name}",
-            n_pictures=MOST_IMAGES if args.input.is_dir() else MOST_ROWS,
-            overwrite=args.force,
-            judged=None if clf._inquiry_ is None else clf,
-            judged_rows=judged,
-        )
+            "transition_matrix": None if len(judged) < len(report) else clf.transition_matrix_,
+            "title": f"Labels of {args.input.name}",
+            "n_pictures": MOST_IMAGES if args.input.is_dir() else MOST_ROWS,
+            "overwrite": True,
+            "judged": None if clf._inquiry_ is None else clf,
+            "judged_rows": judged,
+        }
+        args.outputs.write(args.review, lambda name: save_review(name, report.drop(columns="status"), shown, **page))
         if clf._inquiry_ is not None:
             names = None if args.id is None else report.index[judged].map(str).to_numpy(str)
             about = KeptRows(judged, len(report), args.label or "", names)
-            write_verdict(args.review.with_suffix(JUDGED), clf, about)
+            args.outputs.write(args.review.with_suffix(JUDGED), lambda name: write_verdict(name, clf, about))
     if args.report is not None:
-        write_report(args.report, args.input, clf)
+        args.outputs.write(args.report, lambda name: write_report(name, args.input, clf))
 
 
 if __name__ == "__main__":

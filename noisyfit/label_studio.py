@@ -124,7 +124,7 @@ def export_tasks(
             task["predictions"] = [_prediction(task["data"], score)]
     content = json.dumps(tasks, ensure_ascii=False, indent=1, allow_nan=False)
     # of what UTF-8 cannot hold, a lone surrogate, this makes what JSON writes for it
-    write_atomically(target, content.encode(errors="backslashreplace"))
+    write_atomically(target, content.encode(errors="backslashreplace"), overwrite)
     return target
 
 

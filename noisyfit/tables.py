@@ -5,11 +5,15 @@ A new kind of file is a class with the methods of `CsvTable` and a line in `read
 
 from __future__ import annotations
 
-import csv
+import codecs
+import decimal
 import difflib
 import io
+import math
+import numbers
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -22,15 +26,30 @@ from sklearn.pipeline import make_pipeline
 
 from ._files import write_atomically
 from ._validation import import_extra
+from .delimited import DelimitedText, find_delimiter, read_lines
 
-__all__ = ["CsvTable", "Features", "ParquetTable", "Table", "choose_features", "labels_of", "read_table"]
+__all__ = [
+    "CsvTable",
+    "Features",
+    "ParquetTable",
+    "Table",
+    "as_numbers",
+    "check_ending",
+    "check_named",
+    "check_values",
+    "choose_features",
+    "labels_of",
+    "read_table",
+    "write_csv",
+]
 
-_DELIMITERS = ",;\t|"
+_TEXT, _PARQUET = (".csv", ".tsv", ".txt"), (".parquet", ".pq")  # endings
 _MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?")  # in a feature; a label may well be called so
 _FEWEST_TO_JUDGE = 20  # rows, below which values that all differ say nothing
 _DATE = re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b")
 _WORDS_IN_TEXT = 3  # on average, from which on a column of strings is text
 _TEXT_COMPONENTS = 100
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class Table(Protocol):
@@ -47,46 +66,51 @@ class Table(Protocol):
     def frame(self) -> pd.DataFrame:
         """Give all columns for use as features: numbers as numbers, missing values as such."""
 
-    def write(self, path: Path, new_columns: dict[str, Sequence[Any]]) -> None:
-        """Write the table with some columns replaced or, at the end, added; None is a missing value."""
+    def place(self, row: int) -> str:
+        """Say where in the file a row is, for messages."""
+
+    def write(self, path: Path, new_columns: dict[str, Sequence[Any]], safe_cells: bool = False) -> str:
+        """Write the table with some columns replaced or, at the end, added; None is a missing value.
+
+        Give a warning of cells that a spreadsheet may run as formulas, "" where there are none; with `safe_cells`
+        such cells become text.
+        """
 
 
 class CsvTable:
-    """A table of text, each cell kept as it was written."""
+    """A table of text; a cell that is not changed stays as it stands, and so do quotes, line ends and blank lines."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, delimiter: str | None = None):
         self.path = path
-        content = path.read_bytes()
-        self._encoding = "utf-8-sig" if content.startswith(b"\xef\xbb\xbf") else "utf-8"
-        text = _decode(content, self._encoding, path)
-        header = text.partition("\n")[0]
-        self._line_end = "\r\n" if header.endswith("\r") else "\n"
-        self._delimiter = max(_DELIMITERS, key=header.count)
-        self.columns, self._rows = _parse(text, self._delimiter, path)
+        text, self._encoding = _decode(path.read_bytes(), path)
+        delimiter = delimiter or find_delimiter(text)
+        try:
+            self._text = DelimitedText(read_lines(text, delimiter), delimiter)
+        except ValueError as error:
+            raise ValueError(f"{path}, {error} --delimiter names another delimiter.") from error
+        self.columns = self._text.columns
+        _check_columns(self.columns, path)
+        if not self._text.rows:
+            raise ValueError(f"{path} has no rows below the names of the columns.")
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._text.rows)
 
     def values(self, column: str) -> list[Any]:
-        """Give the cells of a column, None where there is nothing but space."""
-        i = self.columns.index(column)
-        return [row[i] if row[i].strip() else None for row in self._rows]
+        """Give what the cells of a column say, None where there is nothing but space."""
+        return [value if value.strip() else None for value in self._text.values(column)]
 
     def frame(self) -> pd.DataFrame:
         """Give all columns, as numbers where all cells are numbers or missing."""
-        cells = zip(*self._rows, strict=True)
-        return pd.DataFrame({name: _typed(column) for name, column in zip(self.columns, cells, strict=True)})
+        return pd.DataFrame({name: _typed(self._text.values(name)) for name in self.columns})
 
-    def write(self, path: Path, new_columns: dict[str, Sequence[Any]]) -> None:
+    def place(self, row: int) -> str:
+        """Give the line in which a row begins."""
+        return f"line {self._text.rows[row].number}"
+
+    def write(self, path: Path, new_columns: dict[str, Sequence[Any]], safe_cells: bool = False) -> str:
         """Write the table as it was read, with some columns replaced or added."""
-        cells = dict(zip(self.columns, zip(*self._rows, strict=True), strict=True))
-        for name, values in new_columns.items():
-            cells[name] = tuple("" if value is None else str(value) for value in values)
-        text = io.StringIO()
-        writer = csv.writer(text, delimiter=self._delimiter, lineterminator=self._line_end)
-        writer.writerow(cells)
-        writer.writerows(zip(*cells.values(), strict=True))
-        write_atomically(path, text.getvalue().encode(self._encoding))
+        return _write_text(path, self._text.with_columns(new_columns), self._encoding, safe_cells)
 
 
 class ParquetTable:
@@ -94,10 +118,11 @@ class ParquetTable:
 
     def __init__(self, path: Path):
         self.path = path
-        parquet = import_extra("pyarrow.parquet", "tables")
+        pyarrow, parquet = import_extra("pyarrow", "tables"), import_extra("pyarrow.parquet", "tables")
         try:
             self._table = parquet.read_table(path)
-        except (OSError, ValueError) as error:
+            self._table.validate(full=True)  # that texts are UTF-8
+        except (OSError, ValueError, pyarrow.ArrowException) as error:
             raise ValueError(f"{path} is no Parquet file that can be read: {error}") from error
         self.columns = self._table.column_names
         _check_columns(self.columns, path)
@@ -115,19 +140,27 @@ class ParquetTable:
         frame: pd.DataFrame = self._table.to_pandas(ignore_metadata=True)
         return frame.drop(columns=[name for name in frame.columns if name.startswith("__index_level_")])
 
-    def write(self, path: Path, new_columns: dict[str, Sequence[Any]]) -> None:
-        """Write the table with some columns replaced, of their own type, or added."""
+    def place(self, row: int) -> str:
+        """Give the number of a row."""
+        return f"row {row}, counted from 0"
+
+    def write(self, path: Path, new_columns: dict[str, Sequence[Any]], safe_cells: bool = False) -> str:
+        """Write the table with some columns replaced, of their own type, or added; spreadsheets do not read it."""
         pyarrow, parquet = import_extra("pyarrow", "tables"), import_extra("pyarrow.parquet", "tables")
         table = self._table
         for name, values in new_columns.items():
-            if name in self.columns:
-                old = table.schema.field(name)
-                table = table.set_column(self.columns.index(name), old, _like(pyarrow, values, table.column(name)))
-            else:
-                table = table.append_column(name, pyarrow.array(list(values)))
+            try:
+                if name in self.columns:
+                    old = table.schema.field(name)
+                    table = table.set_column(self.columns.index(name), old, _like(pyarrow, values, table.column(name)))
+                else:
+                    table = table.append_column(name, pyarrow.array(list(values)))
+            except (ValueError, TypeError, OverflowError, pyarrow.ArrowException) as error:
+                raise ValueError(f"{self.path}: column {name!r} cannot hold a new value: {error}") from error
         content = io.BytesIO()
         parquet.write_table(table, content)
         write_atomically(path, content.getvalue())
+        return ""
 
 
 class Features(NamedTuple):
@@ -138,8 +171,8 @@ class Features(NamedTuple):
     left_out: dict[str, str]  # column and reason
 
 
-def read_table(path: Path) -> Table:
-    """Read a file by its ending.
+def read_table(path: Path, delimiter: str | None = None) -> Table:
+    """Read a file by its ending; None finds out the delimiter of a text.
 
     Raises
     ------
@@ -150,11 +183,33 @@ def read_table(path: Path) -> Table:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there, or is no file.")
-    if path.suffix.lower() in (".csv", ".tsv", ".txt"):
-        return CsvTable(path)
-    if path.suffix.lower() in (".parquet", ".pq"):
+    if path.suffix.lower() in _TEXT:
+        return CsvTable(path, delimiter)
+    if path.suffix.lower() in _PARQUET:
         return ParquetTable(path)
     raise ValueError(f"{path} must end in .csv, .tsv, .txt, .parquet or .pq, or be a folder of images.")
+
+
+def write_csv(path: Path, columns: dict[str, Sequence[Any]], safe_cells: bool = False) -> str:
+    """Write columns as a CSV file; give a warning of formulas, as `Table.write` does."""
+    return _write_text(path, DelimitedText.of(columns), "utf-8", safe_cells)
+
+
+def check_named(table: Table, columns: Iterable[str]) -> None:
+    """Raise a ValueError unless the table has the columns."""
+    for column in columns:
+        if column not in table.columns:
+            close = difflib.get_close_matches(column, table.columns, n=1)
+            hint = f" Is it {close[0]!r}?" if close else ""
+            raise ValueError(f"{table.path} has no column {column!r}.{hint} It has {_some(table.columns)}.")
+
+
+def check_ending(path: Path, source: Path) -> None:
+    """Raise a ValueError where a file's ending is that of another kind than is written: that of the source."""
+    kinds = [_TEXT, _PARQUET]
+    ending = path.suffix.lower()
+    if ending in kinds[source.suffix.lower() not in _PARQUET]:
+        raise ValueError(f"{path} must not end in {ending}: it is written in the kind in which {source} is read.")
 
 
 def labels_of(table: Table, column: str) -> list[Any]:
@@ -165,11 +220,11 @@ def labels_of(table: Table, column: str) -> list[Any]:
     ValueError
         If the column is not there, is empty, or cannot be one of labels.
     """
-    if column not in table.columns:
-        close = difflib.get_close_matches(column, table.columns, n=1)
-        hint = f" Is it {close[0]!r}?" if close else ""
-        raise ValueError(f"{table.path} has no column {column!r}.{hint} It has {', '.join(map(repr, table.columns))}.")
+    check_named(table, [column])
     labels = table.values(column)
+    for row, label in enumerate(labels):
+        if label is not None and (wrong := _wrong_in_label(label)):
+            raise ValueError(f"{table.path}, {table.place(row)}: column {column!r} holds {label!r:.200}, {wrong}")
     given = [label for label in labels if label is not None]
     counts = pd.Series(given, dtype=object).value_counts()
     if len(counts) < 2:
@@ -182,6 +237,18 @@ def labels_of(table: Table, column: str) -> list[Any]:
             "them once. That is no column of labels."
         )
     return labels
+
+
+def check_values(table: Table, frame: pd.DataFrame) -> None:
+    """Raise a ValueError that names column and row for a value that cannot be learned from."""
+    for name in frame.columns:
+        row = next((row for row, value in enumerate(_doubtful(frame[name])) if _cannot_be_learned(value)), None)
+        if row is not None:
+            raise ValueError(
+                f"{table.path}, {table.place(row)}: column {name!r} holds {table.values(name)[row]!r:.200}. Numbers "
+                "must be finite and fit 32 bits, and lists cannot be learned from. Mend it, or leave the column out: "
+                "--drop."
+            )
 
 
 def choose_features(frame: pd.DataFrame, drop: Iterable[str], keep: Iterable[str] = ()) -> Features:
@@ -226,40 +293,72 @@ def as_numbers(features: Features, frame: pd.DataFrame) -> NDArray[np.float32]:
     return np.ascontiguousarray(numbers, dtype=np.float32)
 
 
-def _decode(content: bytes, encoding: str, path: Path) -> str:
+def _write_text(path: Path, text: DelimitedText, encoding: str, safe_cells: bool) -> str:
+    text = text.without_formulas() if safe_cells else text
     try:
-        return content.decode(encoding)
+        write_atomically(path, str(text).encode(encoding))
+    except UnicodeEncodeError as error:
+        found = error.object[error.start : error.end]
+        raise ValueError(f"A label holds {found!r}, half a character that no file in UTF-8 can hold.") from error
+    formulas = text.formulas()
+    if not formulas:
+        return ""
+    line, column, value = formulas[0]
+    return (
+        f"{len(formulas):,} cells that a spreadsheet may run as formulas, the first {value!r:.80} in column "
+        f"{column!r}, line {line}; --safe-cells makes text of them, for people who open it in one"
+    )
+
+
+def _decode(content: bytes, path: Path) -> tuple[str, str]:
+    """Give text and encoding."""
+    encoding = "utf-8-sig" if content.startswith(codecs.BOM_UTF8) else "utf-8"
+    without_bom = any(content[first:8:2] == bytes(4) for first in (0, 1))
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or without_bom:
+        raise ValueError(f"{path} is not UTF-8 but UTF-16, it seems. Save it as UTF-8.")
+    try:
+        return content.decode(encoding), encoding
     except UnicodeDecodeError as error:
-        row = content.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"{path} is not UTF-8 in line {row}: {error.reason}. Save it as UTF-8.") from error
-
-
-def _parse(text: str, delimiter: str, path: Path) -> tuple[list[str], list[list[str]]]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        columns = next(reader, None)
-        if not columns:
-            raise ValueError(f"{path} is empty. Its first row must hold the names of the columns.")
-        _check_columns(columns, path)
-        rows = []
-        for row in reader:
-            if row and len(row) != len(columns):
-                raise ValueError(
-                    f"{path}, line {reader.line_num}: {len(row)} cells, but there are {len(columns)} columns. "
-                    "Is a delimiter in a cell not in quotes?"
-                )
-            rows += [row] if row else [[""]] * (len(columns) == 1)  # an empty line is a row of one column's table only
-    except csv.Error as error:
-        raise ValueError(f"{path}, line {reader.line_num}: {error}.") from error
-    if not rows:
-        raise ValueError(f"{path} has no rows below the names of the columns.")
-    return columns, rows
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{path} is not UTF-8 in line {line}, byte {content[error.start]:#04x}: {error.reason}. Save it as UTF-8; "
+            "it may be Windows-1252 or Latin-1."
+        ) from error
 
 
 def _check_columns(columns: Sequence[str], path: Path) -> None:
-    twice = sorted({name for name in columns if list(columns).count(name) > 1})
+    twice = sorted(name for name, times in Counter(columns).items() if times > 1)
     if twice:
-        raise ValueError(f"{path} has columns of one name: {', '.join(map(repr, twice))}. Rename all but one.")
+        raise ValueError(f"{path} has columns of one name: {_some(twice)}. Rename all but one.")
+
+
+def _some(names: Sequence[str]) -> str:
+    """Name columns, of very many the first."""
+    more = f" and {len(names) - 30:,} more" if len(names) > 30 else ""
+    return ", ".join(map(repr, names[:30])) + more
+
+
+def _wrong_in_label(label: Any) -> str:
+    """Say what keeps a value from being a label."""
+    if not isinstance(label, (str, bool, int, float)):
+        return f"of type {type(label).__name__}. Labels must be text, numbers, or true and false: write it as text."
+    if isinstance(label, str) and "\0" in label:
+        return "with a NUL character. Remove it."
+    if isinstance(label, float) and math.isinf(label):
+        return "which is no number. Write it as text."
+    return ""
+
+
+def _doubtful(column: pd.Series[Any]) -> Iterable[Any]:
+    """Give a column's values where they may be lists or large numbers."""
+    if isinstance(column.dtype, pd.CategoricalDtype) or column.dtype.kind not in "Of":
+        return ()
+    return column
+
+
+def _cannot_be_learned(value: Any) -> bool:
+    is_number = isinstance(value, (numbers.Real, decimal.Decimal))
+    return bool(abs(value) > _LARGEST) if is_number else not isinstance(value, str) and pd.api.types.is_list_like(value)
 
 
 def _typed(cells: Sequence[str]) -> Any:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import io
 import json
+import os
 import subprocess
 import sys
 
@@ -10,9 +12,12 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_iris
 
+from noisyfit import cli
 from noisyfit.checked_files import OVER
-from noisyfit.cli import DONE, FAILED, REFUSED, main
+from noisyfit.cli import DONE, FAILED, INTERRUPTED, REFUSED, main
 from noisyfit.verdict_file import read_verdict
+
+from stand_in import StandIn
 
 N = 120
 NAMES = np.array(["setosa", "versi,color", 'virg"inica'])
@@ -62,6 +67,7 @@ def test_from_a_table_to_a_cleaned_one_and_a_review_page(table, tmp_path, capsys
     assert (cleaned["label_status"] == "changed").tolist() == changed.tolist()
     assert (cleaned["label"] == truth).mean() > 0.93  # of 83 % at first
     assert cleaned["label_confidence"].astype(float).between(0, 1).all()
+    assert cleaned["label_confidence"].str.len().max() == len("0.1234")
     assert "0041x" in review.read_text()  # people want to see what is not learned from
     said = capsys.readouterr().out
     assert "left out: column 'code', different in every row" in said
@@ -171,6 +177,7 @@ def test_a_folder_of_images(folder, tmp_path):
     out, review = tmp_path / "labels.csv", tmp_path / "review.html"
     assert clean(folder, "--out", out, "--review", review, "--size", 8, "--quiet") == DONE
     found = pd.read_csv(out, keep_default_na=False)
+    assert found[["confidence", "label_quality"]].astype(str).map(len).max().max() <= len("0.1234")
     assert list(found) == ["path", "given_label", "corrected_label", "status", "confidence", "label_quality"]
     truth = np.array(["dark", "bright"])[found["path"].str[-6:-4].astype(int) % 2]
     assert (found["corrected_label"] == truth).mean() > 0.9
@@ -430,6 +437,169 @@ def test_links_are_followed_on_request_only(folder, tmp_path, capsys):
     assert "1 symbolic links: --follow-links takes them in" in capsys.readouterr().err
     assert main([*export, "--follow-links"]) == FAILED
     assert "symbolic" not in capsys.readouterr().err
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Training has no part in what is looked at here."""
+    monkeypatch.setattr(cli, "JointOptimizationClassifier", StandIn)
+    monkeypatch.setattr(cli, "as_numbers", lambda _, frame: np.zeros((len(frame), 1)))
+
+
+def small(tmp_path, header="x,name,label", rows=40, delimiter=",", label=("a", "b"), name="n{}"):
+    """Write a small table; give its path and text."""
+    lines = [delimiter.join([f"{i / 7:.3f}", name.format(i % 3), label[i % 2]]) for i in range(rows)]
+    path, text = tmp_path / "small.csv", "\n".join([header, *lines, ""])
+    path.write_bytes(text.encode())
+    return path, text
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_carriage_return_in_a_cell_stays_in_its_cell(tmp_path):
+    path, _ = small(tmp_path, name='"one\rtwo {}"')
+    out, final, decisions = tmp_path / "out.csv", tmp_path / "final.csv", tmp_path / "decisions.csv"
+    assert clean(path, "--label", "label", "--out", out, "--quiet") == DONE
+    assert read(out)["name"].tolist() == [f"one\rtwo {i % 3}" for i in range(40)]
+    decisions.write_text("row,index,given_label,proposed_label,decision,label\n2,2,a,b,accept,b\n")
+    assert main(["apply", str(path), str(decisions), "--label", "label", "--out", str(final)]) == DONE
+    lines = path.read_bytes().split(b"\n")
+    assert final.read_bytes().split(b"\n") == [*lines[:3], lines[3][:-1] + b"b", *lines[4:]]
+
+
+def test_a_file_that_appears_while_it_trains_stays_and_nothing_is_lost(tmp_path, capsys, monkeypatch):
+    path, _ = small(tmp_path)
+    out = tmp_path / "out.csv"
+
+    class Slow(StandIn):
+        def fit(self, X, y):
+            out.write_text("somebody's")
+            return super().fit(X, y)
+
+    monkeypatch.setattr(cli, "JointOptimizationClassifier", Slow)
+    assert clean(path, "--label", "label", "--out", out, "--quiet") == FAILED
+    assert out.read_text() == "somebody's"
+    assert len(read(tmp_path / "out-1.csv")) == 40
+    assert f"what was to go to {out} is in {tmp_path / 'out-1.csv'}" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("at_once")
+def test_ctrl_c_says_what_was_written(tmp_path, capsys, monkeypatch):
+    path, _ = small(tmp_path)
+    out, report = tmp_path / "out.csv", tmp_path / "report.json"
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "write_report", interrupt)
+    assert clean(path, "--label", "label", "--out", out, "--report", report, "--quiet") == INTERRUPTED
+    assert capsys.readouterr().err == f"noisyfit: interrupted, written: {out}\n"
+    assert not report.exists()
+    monkeypatch.setattr(cli, "as_numbers", interrupt)
+    assert clean(path, "--label", "label", "--out", out, "--force", "--quiet") == INTERRUPTED
+    assert capsys.readouterr().err == "noisyfit: interrupted, nothing was written\n"
+
+
+@pytest.mark.usefixtures("at_once")
+def test_input_and_output_may_not_be_one_file(tmp_path, capsys):
+    path, text = small(tmp_path)
+    (tmp_path / "link.csv").symlink_to(path)
+    assert clean(path, "--label", "label", "--out", tmp_path / "link.csv", "--force") == FAILED
+    assert "small.csv is read" in capsys.readouterr().err
+    both = ["--out", tmp_path / "p.noisyfit", "--review", tmp_path / "p.html"]
+    assert clean(path, "--label", "label", *both) == FAILED
+    assert "must differ" in capsys.readouterr().err
+    decisions, kept = tmp_path / "decisions.csv", tmp_path / "old.noisyfit"
+    decisions.write_text("row,index,given_label,proposed_label,decision,label\n")
+    kept.write_text("kept")
+    assert main(["apply", str(path), str(decisions), "--label", "label", "--out", str(kept), "--force"]) == FAILED
+    assert "old.noisyfit is read" in capsys.readouterr().err
+    assert (path.read_text(), kept.read_text()) == (text, "kept")
+
+
+@pytest.mark.usefixtures("at_once")
+def test_cells_that_a_spreadsheet_may_run_are_warned_of_or_made_text(tmp_path, capsys):
+    path, _ = small(tmp_path, label=("=1+1", "ok"), name="-{}")
+    exact, safe, final = (tmp_path / f"{name}.csv" for name in ("exact", "safe", "final"))
+    assert clean(path, "--label", "label", "--out", exact, "--quiet") == DONE
+    said = capsys.readouterr().err
+    count = sum(cell == "=1+1" for column in read(exact).values for cell in column)
+    assert f"warning: {exact} has {count} cells that a spreadsheet may run as formulas, the first '=1+1'" in said
+    assert "column 'label'" in said
+    assert "line 2" in said
+    assert clean(path, "--label", "label", "--out", safe, "--quiet", "--safe-cells") == DONE
+    assert capsys.readouterr().err == ""
+    pd.testing.assert_frame_equal(read(safe), read(exact).replace("=1+1", "'=1+1"))
+    decisions = tmp_path / "decisions.csv"
+    decisions.write_text("row,index,given_label,proposed_label,decision,label\n1,1,ok,=1+1,accept,=1+1\n")
+    assert main(["apply", str(path), str(decisions), "--label", "label", "--out", str(final), "--safe-cells"]) == DONE
+    assert (read(final)["label"] == "'=1+1").sum() == 21
+    assert "warning" not in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("at_once")
+def test_names_of_folders_are_cells_like_others(folder, tmp_path, capsys):
+    (folder / "dark").rename(folder / "=1\r2")
+    assert clean(folder, "--out", tmp_path / "o.csv", "--size", 8, "--quiet") == DONE
+    found = read(tmp_path / "o.csv")
+    count = sum(cell.startswith("=") for column in found.values for cell in column)
+    assert f"has {count} cells that a spreadsheet may run" in capsys.readouterr().err
+    assert len(found) == 60
+    assert set(found["given_label"]) == {"bright", "=1\r2", ""}
+    assert clean(folder, "--out", tmp_path / "s.csv", "--size", 8, "--quiet", "--safe-cells") == DONE
+    assert set(read(tmp_path / "s.csv")["given_label"]) == {"bright", "'=1\r2", ""}
+
+
+@pytest.mark.usefixtures("at_once")
+def test_the_delimiter_is_found_or_named(tmp_path, capsys):
+    path, text = small(tmp_path, "size, mm, cm;name;label", delimiter=";", name="n,{}")
+    out = tmp_path / "out.csv"
+    assert clean(path, "--label", "label", "--out", out, "--quiet") == DONE
+    assert out.read_text().split("\n")[0] == "size, mm, cm;name;label;label_given;label_status;label_confidence"
+    path.write_text(text.replace(";", "#"))
+    assert clean(path, "--label", "label", "--out", out, "--force") == FAILED
+    assert "--delimiter names another" in capsys.readouterr().err
+    assert clean(path, "--label", "label", "--out", out, "--force", "--quiet", "--delimiter", "#") == DONE
+    path.write_text(text.replace(";", "\t"))
+    assert clean(path, "--label", "label", "--out", out, "--force", "--quiet", "--delimiter", "tab") == DONE
+    for wrong in ("", '"', "::", "\n"):
+        with pytest.raises(SystemExit, match="2"):
+            clean(path, "--label", "label", "--out", out, "--delimiter", wrong)
+    assert "must be one character" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "inf"}, "line 2: column 'name' holds 'inf'. Numbers must be finite"),
+        ({"name": "{}e50"}, "line 3: column 'name' holds '1e50'. Numbers must"),
+        ({"label": ("a", "a\0")}, r"line 3: column 'label' holds 'a\x00', with a NUL character"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named_with_its_line_before_training(tmp_path, capsys, change, message):
+    path, _ = small(tmp_path, **change)
+    assert clean(path, "--label", "label", "--out", tmp_path / "o.csv", "--quiet") == FAILED
+    assert f"{path}, {message}" in capsys.readouterr().err
+
+
+def test_an_infinite_number_in_a_column_that_is_left_out_does_not_matter(tmp_path, at_once):
+    path, _ = small(tmp_path, name="inf")
+    assert clean(path, "--label", "label", "--out", tmp_path / "o.csv", "--drop", "name", "--quiet") == DONE
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_names_that_are_no_text_and_terminals_that_know_few_letters(tmp_path, monkeypatch, encoding):
+    """All is written and told, in a folder whose name is not UTF-8 as well."""
+    folder = tmp_path / os.fsdecode(b"fol\xffder")
+    folder.mkdir()
+    path, _ = small(folder, label=("é", "日"))
+    outputs = ["--out", folder / "o.csv", "--review", folder / "r.html", "--report", folder / "r.json"]
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert main(["clean", str(path), "--label", "label", "--epochs", "2", *map(str, outputs)]) in (DONE, REFUSED)
+    assert sorted(os.listdir(folder)) == ["o.csv", "r.html", "r.json", "r.noisyfit", "small.csv"]
+    terminal.flush()
+    assert terminal.buffer.getvalue().count(b"fol\\udcffder") == 4
+    assert terminal.errors == "strict"
 
 
 def test_the_command_and_the_module():

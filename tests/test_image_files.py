@@ -210,13 +210,11 @@ def test_nothing_is_told_where_nothing_is_left_out(folder, capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("place", ["a/\udcff.png", "\udcff/1.png", "a/\r.png"])
+@pytest.mark.parametrize("place", ["a/\udcff.png", "\udcff/1.png"])
 def test_names_that_are_no_text_are_told_before_training(folder, place):
     (folder / place).parent.mkdir(exist_ok=True)
     drawn().save(folder / place)
-    with pytest.raises(
-        ValueError, match=r"(\\udcff|\\r).*must have a name in UTF-8 without carriage return. Rename it"
-    ):
+    with pytest.raises(ValueError, match=r"\\udcff.*must have a name in UTF-8. Rename it"):
         list_images(folder)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime
+import decimal
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from noisyfit.tables import CsvTable, ParquetTable, as_numbers, choose_features, labels_of, read_table
+from noisyfit.checked_files import ids_of
+from noisyfit.tables import (
+    CsvTable,
+    ParquetTable,
+    as_numbers,
+    check_ending,
+    check_values,
+    choose_features,
+    labels_of,
+    read_table,
+    write_csv,
+)
 
 CSV = 'id;name;label;x\r\n007;"a;b\r\nc";cat;1.50\r\n008;"say ""no""";;NA\r\n009; é ;dog;3\r\n'
 
@@ -101,6 +113,125 @@ def test_bad_csv_files_are_named_with_their_line(tmp_path, text, message):
 def test_other_encodings_are_named_with_their_line(tmp_path):
     with pytest.raises(ValueError, match=r"table\.csv is not UTF-8 in line 2.*Save it as UTF-8"):
         csv_table(tmp_path, "a,b\né,1\n", "latin-1")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_wide_encodings_are_named(tmp_path, encoding):
+    with pytest.raises(ValueError, match="UTF-16, it seems. Save it as UTF-8"):
+        csv_table(tmp_path, "a,b\n1,2\n", encoding)
+
+
+def test_a_table_may_have_thousands_of_columns(tmp_path):
+    names = [f"c{i}" for i in range(5000)]
+    table = csv_table(tmp_path, "\n".join([",".join(names), ",".join("1" * 5000), ",".join("2" * 5000)]))
+    assert table.frame().shape == (2, 5000)
+    with pytest.raises(ValueError, match=r"no column 'd'.* It has 'c0', .*'c29' and 4,970 more\."):
+        labels_of(table, "d")
+
+
+def test_half_a_character_is_not_written(tmp_path):
+    with pytest.raises(ValueError, match=r"A label holds '\\ud800', half a character"):
+        csv_table(tmp_path, "a,b\n1,2\n").write(tmp_path / "out.csv", {"b": ["\ud800"]})
+    with pytest.raises(ValueError, match="column 'b' cannot hold a new value"):
+        parquet_table(tmp_path, a=["1"], b=["2"]).write(tmp_path / "out.pq", {"b": ["\ud800"]})
+    with pytest.raises(ValueError, match="column 'b' cannot hold a new value"):
+        parquet_table(tmp_path, a=["1"], b=pa.array([2], pa.int8())).write(tmp_path / "out.pq", {"b": [300]})
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_columns_are_written_as_a_table_of_text(tmp_path):
+    columns = {"path": ["a,b", 'x"', "\r", "=1"], "share": [0.5, None, 1, 2]}
+    assert "1 cells that a spreadsheet may run" in write_csv(tmp_path / "out.csv", columns)
+    assert (tmp_path / "out.csv").read_bytes() == b'path,share\n"a,b",0.5\n"x""",\n"\r",1\n=1,2\n'
+    assert write_csv(tmp_path / "out.csv", columns, safe_cells=True) == ""
+    assert (tmp_path / "out.csv").read_bytes().endswith(b"'=1,2\n")
+
+
+def test_a_table_is_written_in_its_own_kind(tmp_path):
+    for out, source in (("o.parquet", "t.csv"), ("o.CSV", "t.pq"), ("o.pq", "images")):
+        with pytest.raises(ValueError, match="must not end in .* it is written in the kind"):
+            check_ending(tmp_path / out, tmp_path / source)
+    for out, source in (("o.tsv", "t.csv"), ("o", "t.pq"), ("o.parquet", "t.pq"), ("o.csv", "images")):
+        check_ending(tmp_path / out, tmp_path / source)
+
+
+def parquet_table(tmp_path, **columns):
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    return read_table(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize(
+    ("values", "held"),
+    [
+        ([[1.0], None, [2.0]], r"\[1.0\]"),
+        ([{"u": 1}, {"u": 2}, {"u": 3}], r"\{'u': 1\}"),
+        ([1.0, None, float("-inf")], "-inf"),
+        (pa.array([None, None, 1e39]), r"1e\+39"),
+        ([1, None, decimal.Decimal("1e39")], r"Decimal\('1"),
+    ],
+)
+def test_what_cannot_be_learned_from_is_named_with_column_and_row(tmp_path, values, held):
+    table = parquet_table(tmp_path, x=[1.0, 2.0, float("nan")], y=pa.array(values))
+    with pytest.raises(ValueError, match=rf"t\.parquet, row [02], counted from 0: column 'y' holds {held}.*--drop"):
+        check_values(table, table.frame())
+
+
+def test_all_other_kinds_of_columns_can_be_learned_from(tmp_path):
+    day = datetime.datetime(2020, 1, 1)
+    kinds = {
+        "bytes": [b"a", b"b"],
+        "decimal": [decimal.Decimal("1.5"), None],
+        "date": [day.date(), None],
+        "time": [day.time(), None],
+        "span": [day - day, None],
+        "day": [day, None],
+        "flag": [True, None],
+        "int": [1, None],
+        "text": ["a", None],
+        "large": pa.array([2**64 - 1, 1], pa.uint64()),
+        "half": pa.array(np.array([1, 2], np.float16)),
+        "category": pa.array(["a", "b"]).dictionary_encode(),
+        "nothing": pa.nulls(2),
+    }
+    table = parquet_table(tmp_path, **kinds)
+    frame = table.frame()
+    check_values(table, frame)
+    assert np.isfinite(as_numbers(choose_features(frame, ["nothing"]), frame)).all()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([[1], [2]], r"\[1\], of type list\. Labels must be text"),
+        ([{"u": 1}, {"u": 2}], "of type dict"),
+        ([datetime.date(2020, 1, 1), datetime.date(2020, 1, 2)], "of type date"),
+        ([decimal.Decimal(1), decimal.Decimal(2)], "of type Decimal"),
+        ([b"a", b"b"], "of type bytes"),
+        (["a", "a\0"], r"'a\\x00', with a NUL character"),
+        ([1.0, float("inf")], "inf, which is no number"),
+    ],
+)
+def test_values_that_are_no_labels_are_named_with_their_row(tmp_path, labels, message):
+    table = parquet_table(tmp_path, label=labels * 2)
+    with pytest.raises(ValueError, match=rf"t\.parquet, row [01], counted from 0: column 'label' holds .*{message}"):
+        labels_of(table, "label")
+
+
+def test_names_of_rows_are_looked_through_with_their_line(tmp_path):
+    with pytest.raises(ValueError, match="line 4: column 'a' must name each row, got 'x' for several"):
+        ids_of(csv_table(tmp_path, "a,b\nx,1\n\nx,2\n"), "a")
+    with pytest.raises(ValueError, match="line 3: column 'a' must name each row, got None"):
+        ids_of(csv_table(tmp_path, "a,b\nx,1\n ,2\n"), "a")
+    with pytest.raises(ValueError, match=r"line 3: column 'a' must name each row, got 'x\\x00'"):
+        ids_of(csv_table(tmp_path, "a,b\nx,1\nx\0,2\n"), "a")
+    with pytest.raises(ValueError, match=r"row 0, counted from 0: column 'a' must name each row, got \[1\]"):
+        ids_of(parquet_table(tmp_path, a=[[1], [2]]), "a")
+
+
+def test_text_of_a_parquet_file_must_be_utf_8(tmp_path):
+    wrong = pa.array([b"\xff", b"a"], pa.binary()).view(pa.string())
+    with pytest.raises(ValueError, match="no Parquet file that can be read.*Invalid UTF8 sequence at string index 0"):
+        parquet_table(tmp_path, a=wrong)
 
 
 def test_files_that_cannot_be_read(tmp_path):

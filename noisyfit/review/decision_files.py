@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import os
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..delimited import DelimitedText, read_lines
 from .keys import label_text
 
 CANNOT_TELL = "cannot tell"  # what people choose where nobody can tell
@@ -77,16 +77,15 @@ def _read_file(path: Path) -> list[Decision]:
 
 
 def _read_csv(path: Path) -> list[dict[str, Any]]:
-    limit = csv.field_size_limit(2**31 - 1)  # the usual limit is shorter than some labels
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        text = file.read()
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            _check_columns(list(reader.fieldnames or []))
-            return list(reader)
-    except csv.Error as error:
-        raise ValueError(f"`decisions` must be a CSV file, but {str(path)!r} is not: {error}. {_REMEDY}") from error
-    finally:
-        csv.field_size_limit(limit)
+        table = DelimitedText(read_lines(text, ","), ",")
+    except ValueError as error:
+        raise ValueError(f"`decisions` must be a CSV file, but {str(path)!r} is not: {error} {_REMEDY}") from error
+    _check_columns(table.columns)
+    columns = [table.values(name) for name in table.columns]
+    return [dict(zip(table.columns, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def _read_json(path: Path) -> list[Decision]:
@@ -270,8 +269,7 @@ def _as_decision(record: Any, number: int, is_text: bool) -> Decision:
     if not isinstance(record, dict):
         raise TypeError(f"`decisions` must hold dicts, got {type(record).__name__} at place {number}. {_REMEDY}")
     values = [record.get(name, _MISSING) for name in _COLUMNS]
-    # a line of a CSV file that is too short has None, one that is too long has a column without a name
-    if any(value is _MISSING for value in values) or None in record or (is_text and None in values):
+    if any(value is _MISSING for value in values):
         raise ValueError(
             f"`decisions` must have {', '.join(_COLUMNS)} in each record; got {list(record.values())} at place "
             f"{number}. {_REMEDY}"

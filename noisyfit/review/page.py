@@ -149,7 +149,7 @@ def save_review(
     data["page"] = hashlib.sha256(json.dumps([title, data, table], allow_nan=False).encode()).hexdigest()[:32]
     html = _render(title, data, table)
     # a lone surrogate in the title, which UTF-8 cannot hold, becomes a question mark
-    write_atomically(target, html.encode(errors="replace"))
+    write_atomically(target, html.encode(errors="replace"), overwrite)
     return target
 
 
