@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .state_files import read_state, write_state
+from .state_files import UNFIT, check_count, read_state, write_state
 
 __all__ = ["Checkpoint", "NoCheckpoint", "open_checkpoint"]
 
@@ -29,6 +30,11 @@ class NoCheckpoint:
     def load(self, step: int) -> dict[str, Any] | None:
         """Give the last state, if it is of this step of the training or a later one."""
         return None
+
+    @contextlib.contextmanager
+    def told_apart(self) -> Iterator[None]:
+        """Say which file it is, and what to do about it, where what was read turns out to be no state of this fit."""
+        yield
 
     def after_epoch(self, step: int, epoch: int, state: Any) -> None:
         """Write what the callable `state` gives, if it is time to."""
@@ -58,13 +64,15 @@ class Checkpoint(NoCheckpoint):
         self.folder, self._every, self._writes = folder, every, writes
         self._last: dict[str, Any] | None = None
         self._seed = -1
+        self._read_from, self._earlier = folder, list[Path]()
 
     def begin(self, seed: int) -> int:
         """Read the last state, if there is one; give the seed it was trained with, otherwise the one given."""
         written = self._written()
         if written:
             self._last = self._read(written[-1], written[:-1])
-            seed = self._last["seed"]
+            with self.told_apart():
+                seed = _checked_head(self._last, written[-1].name)["seed"]
         self._seed = seed
         return seed
 
@@ -82,10 +90,25 @@ class Checkpoint(NoCheckpoint):
         for old in self._written()[:-_KEPT]:
             old.unlink(missing_ok=True)
 
+    @contextlib.contextmanager
+    def told_apart(self) -> Iterator[None]:
+        """Say which file it is, and what to do about it, where what was read turns out to be no state of this fit."""
+        try:
+            yield
+        except UNFIT as error:
+            if isinstance(error, RuntimeError) and "memory" in str(error):
+                raise
+            raise self._refused(f"{self._read_from} does not fit this fit: {_told(error)}.") from error
+
     def result(self) -> dict[str, Any] | None:
         """Give the result of a finished fit."""
         path = self.folder / _RESULT
-        return self._read(path, [])["fit"] if path.exists() else None
+        if not path.exists():
+            return None
+        state = self._read(path, [])
+        with self.told_apart():
+            fit: dict[str, Any] = state["fit"]
+        return fit
 
     def finish(self, result: Any) -> None:
         """Write what the callable `result` gives, and remove what is no longer needed."""
@@ -101,11 +124,28 @@ class Checkpoint(NoCheckpoint):
 
     def _read(self, path: Path, earlier: list[Path]) -> dict[str, Any]:
         kind = "result" if path.name == _RESULT else "checkpoint"
+        self._read_from, self._earlier = path, earlier
         try:
             return read_state(path, kind)
         except ValueError as error:
-            instead = f" to go on from {earlier[-1].name}" if earlier else " to begin anew"
-            raise ValueError(f"{error} Delete this file{instead}.") from error
+            raise self._refused(str(error)) from error
+
+    def _refused(self, reason: str) -> ValueError:
+        instead = f"go on from {self._earlier[-1].name}" if self._earlier else "begin anew"
+        return ValueError(f"{reason} Delete this file to {instead}.")
+
+
+def _checked_head(state: dict[str, Any], name: str) -> dict[str, Any]:
+    """Raise a ValueError unless a state says itself what its name says."""
+    for name_of, low, high in (("seed", 0, (1 << 32) - 1), ("step", 1, 2), ("epoch", 0, 1 << 31)):
+        check_count(f"the {name_of}", state[name_of], low, high)
+    if name != f"step{state['step']}-epoch{state['epoch']:06}.safetensors":
+        raise ValueError("it holds the state of another epoch")
+    return state
+
+
+def _told(error: Exception) -> str:
+    return str(error).rstrip(".") if isinstance(error, ValueError) else f"{type(error).__name__}, {error}"
 
 
 def open_checkpoint(checkpoint: Any, every: int, name: str, writes: bool = True) -> Checkpoint:

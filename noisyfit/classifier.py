@@ -27,7 +27,7 @@ from .fingerprint import fingerprint
 from .forked import usable_threads
 from .joint_optimisation import JointOptimization
 from .labels import keep_within_margin
-from .model_file import describe_fit, load_model, restore_fit, save_model
+from .model_file import describe_fit, load_model, restore_result, save_model
 from .paper import paper_params
 from .problem import Problem, check_problem, encode_given
 from .progress import EpochLog
@@ -378,7 +378,8 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
                     self.__dict__.update(optimisation.run())
                 checkpoint.finish(partial(describe_fit, self))
             else:
-                restore_fit(self, finished)
+                with checkpoint.told_apart():
+                    restore_result(self, finished, problem)
             _warn_of_trouble(self)
             context.call_on_fit_task_end(**told, reconstruction_attributes=dict)
         return self
