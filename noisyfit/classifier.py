@@ -362,6 +362,9 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
             checkpoint = self._open_checkpoint(problem, seed, groups, ranks)
             drawn, seed = seed, checkpoint.begin(seed)
             if seed != drawn:  # a fit with a fresh seed goes on with the one that was drawn before
+                with checkpoint.told_apart():
+                    if self.random_state is not None:
+                        raise ValueError("it was trained with another seed")
                 problem = check_problem(self, X, y, sample_weight, groups, checked, seed)
             n_epochs = self.max_epochs + self.retrain_epochs
             context = self._init_callback_context(max_subtasks=n_epochs)
@@ -516,8 +519,16 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
             Before `fit`.
         TypeError
             If the labels are objects other than strings and numbers.
+        ValueError
+            If the labels are strings as wide as a very long one, so that those of all rows take more than 128 MB.
         OSError
             If it cannot be written there, or there is no room.
+
+        Warns
+        -----
+        UserWarning
+            For an index of the rows that would not come back as it is, of categories or periods, say: row numbers take
+            its place.
 
         See Also
         --------
@@ -543,7 +554,8 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
     def load(cls, path: Any, module: Any = None, **params: Any) -> JointOptimizationClassifier:
         """Read an estimator from a file that `save` has written.
 
-        Also a file that one does not trust: it can make `load` raise an error, but not run code.
+        Also a file that one does not trust: it can make `load` raise an error, but not run code, open another file or
+        take memory that the file does not fill.
 
         Parameters
         ----------

@@ -372,6 +372,7 @@ HOSTILE_PARTS = {
     "another epoch": (("epoch",), lambda _: 5),
     "another step": (("step",), lambda _: 2),
     "a seed": (("seed",), lambda _: -1),
+    "a seed of another fit": (("seed",), lambda seed: seed + 1),
     "no parts": (("parts",), lambda _: None),
 }
 

@@ -80,8 +80,8 @@ FITS = {
 }
 MODELS = {
     "judged": {"witness": None},
-    "alone": {"cross_fit": 0, "module": "preact_resnet32", "module_params": None},
-    "own": {"module": Doubled, "module_params": {"hidden": 5}},
+    "alone": {"cross_fit": 0, "module_params": {"width": 2}},
+    "own": {"module": Doubled, "module_params": {"hidden": 5}, "witness": None},
 }
 
 

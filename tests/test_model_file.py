@@ -483,6 +483,23 @@ def test_a_small_file_cannot_ask_for_large_memory_or_much_time(saved, change):
     assert time.process_time() - start < 2
 
 
+class OfAnyWidth(nn.Sequential):
+    """A network of one's own that is as wide as it is told."""
+
+    def __init__(self, n_features, n_classes, hidden):
+        super().__init__(nn.Linear(n_features, hidden), nn.Linear(hidden, n_classes))
+
+
+def test_a_network_of_ones_own_takes_no_memory_beyond_its_weights(iris, tmp_path):
+    params = SMALL | {"module": OfAnyWidth, "module_params": {"hidden": 3}}
+    JointOptimizationClassifier(**params).fit(*iris).save(tmp_path / "model")
+    state = read_state(tmp_path / "model", "model")
+    state["params"]["module_params"] = ("value", {"hidden": 10**9})
+    write_state(tmp_path / "model", "model", state)
+    with pytest.raises(ValueError, match=r"'layers.0.bias' is torch.float32 .3, 1000000000, 1. in the network"):
+        JointOptimizationClassifier.load(tmp_path / "model", module=OfAnyWidth)
+
+
 def write_description(path, kind, state, tensors):
     """Write what `write_state` never would."""
     text = json.dumps({"format": 1, "kind": kind, "state": state})
