@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from typing import Any
+
+from .state_files import check_like
 
 __all__ = ["BeginRule"]
 
@@ -56,7 +59,8 @@ class BeginRule:
         return {"best": self._best, "waited": self._waited, "reached": self.reached}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go back to a state."""
+        """Go back to a state; raise a ValueError for what is none."""
+        check_like("the epoch to begin at", state, {"best": math.nan, "waited": 0, "reached": False})
         self._best, self._waited, self.reached = state["best"], state["waited"], state["reached"]
 
     def after(self, epoch: int, unseen_agreement: float) -> bool:

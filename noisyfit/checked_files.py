@@ -19,9 +19,9 @@ from .image_files import list_images
 from .label_studio import export_tasks, labeling_config
 from .review import apply_decisions
 from .review.decisions import decided_rows
-from .settling import ENOUGH, NO_CLASS, UNKNOWN, Checks
+from .settling import ENOUGH, MOST_CERTAIN, NO_CLASS, UNKNOWN, Checks
 from .tables import Table, check_ending, check_named, labels_of, read_table
-from .verdict import MOST_CERTAIN, Verdict
+from .verdict import Verdict
 from .verdict_file import KeptVerdict, read_verdict
 
 __all__ = [

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .ranks import Ranks
-from .state_files import read_state, write_state
+from .state_files import UNFIT, check_count, read_state, write_state
 
 fcntl: Any
 try:
@@ -37,6 +37,11 @@ class NoCheckpoint:
     def load(self, step: int) -> dict[str, Any] | None:
         """Give the last state, if it is of this step of the training or a later one."""
         return None
+
+    @contextlib.contextmanager
+    def told_apart(self) -> Iterator[None]:
+        """Say which file it is, and what to do about it, where what was read turns out to be no state of this fit."""
+        yield
 
     def after_epoch(self, step: int, epoch: int, state: Any) -> None:
         """Write what the callable `state` gives, if it is time to."""
@@ -66,12 +71,15 @@ class Checkpoint(NoCheckpoint):
         self.folder, self._every, self._ranks = folder, every, ranks
         self._last: dict[str, Any] | None = None
         self._seed = -1
+        self._read_from, self._earlier = folder, list[Path]()
 
     def begin(self, seed: int) -> int:
         """Read the last state, if there is one; give the seed it was trained with, otherwise the one given."""
         while self._last is None and (written := self._written()):
             with contextlib.suppress(FileNotFoundError):  # another one that runs the same fit is past it
-                self._last = self._read(written[-1], written[:-1])
+                last = self._read(written[-1], written[:-1])
+                with self.told_apart():
+                    self._last = _checked_head(last, written[-1].name)
         self._check_same(0 if self._last is None else self._last["step"] * 10**6 + self._last["epoch"])
         self._seed = seed if self._last is None else self._last["seed"]
         return self._seed
@@ -85,9 +93,8 @@ class Checkpoint(NoCheckpoint):
         if epoch % self._every:
             return
         parts = state()  # in all processes of a training, which exchange their random states
-        if (
-            not self._ranks.is_first or (self.folder / _RESULT).exists()
-        ):  # another one that runs the same fit has finished
+        is_finished = (self.folder / _RESULT).exists()  # by another one that runs the same fit
+        if is_finished or not self._ranks.is_first:
             return
         content = {"seed": self._seed, "step": step, "epoch": epoch, "parts": parts}
         self._write(f"step{step}-epoch{epoch:06}.safetensors", "checkpoint", content)
@@ -95,13 +102,25 @@ class Checkpoint(NoCheckpoint):
         for old in self._written()[:-_KEPT]:
             old.unlink(missing_ok=True)
 
+    @contextlib.contextmanager
+    def told_apart(self) -> Iterator[None]:
+        """Say which file it is, and what to do about it, where what was read turns out to be no state of this fit."""
+        try:
+            yield
+        except UNFIT as error:
+            if isinstance(error, RuntimeError) and "memory" in str(error):
+                raise
+            raise self._refused(f"{self._read_from} does not fit this fit: {_told(error)}.") from error
+
     def result(self) -> dict[str, Any] | None:
         """Give the result of a finished fit."""
         path = self.folder / _RESULT
-        result = self._read(path, [])["fit"] if path.exists() else None
-        self._check_same(int(result is not None))
+        state = self._read(path, []) if path.exists() else None
+        with self.told_apart():
+            fit: dict[str, Any] | None = None if state is None else state["fit"]
+        self._check_same(int(fit is not None))
         self._ranks.wait()  # before the first one writes
-        return result
+        return fit
 
     def finish(self, result: Any) -> None:
         """Write what the callable `result` gives, and remove what is no longer needed."""
@@ -132,11 +151,28 @@ class Checkpoint(NoCheckpoint):
 
     def _read(self, path: Path, earlier: list[Path]) -> dict[str, Any]:
         kind = "result" if path.name == _RESULT else "checkpoint"
+        self._read_from, self._earlier = path, earlier
         try:
             return read_state(path, kind)
         except ValueError as error:
-            instead = f" to go on from {earlier[-1].name}" if earlier else " to begin anew"
-            raise ValueError(f"{error} Delete this file{instead}.") from error
+            raise self._refused(str(error)) from error
+
+    def _refused(self, reason: str) -> ValueError:
+        instead = f"go on from {self._earlier[-1].name}" if self._earlier else "begin anew"
+        return ValueError(f"{reason} Delete this file to {instead}.")
+
+
+def _checked_head(state: dict[str, Any], name: str) -> dict[str, Any]:
+    """Raise a ValueError unless a state says itself what its name says."""
+    for name_of, low, high in (("seed", 0, (1 << 32) - 1), ("step", 1, 2), ("epoch", 0, 1 << 31)):
+        check_count(f"the {name_of}", state[name_of], low, high)
+    if name != f"step{state['step']}-epoch{state['epoch']:06}.safetensors":
+        raise ValueError("it holds the state of another epoch")
+    return state
+
+
+def _told(error: Exception) -> str:
+    return str(error).rstrip(".") if isinstance(error, ValueError) else f"{type(error).__name__}, {error}"
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ from .exceptions import ClassShrunkWarning, CorrectionRefusedWarning, LabelColla
 from .fingerprint import fingerprint
 from .joint_optimisation import JointOptimization
 from .labels import keep_within_margin
-from .model_file import describe_fit, load_model, restore_fit, save_model
+from .model_file import describe_fit, load_model, restore_result, save_model
 from .paper import paper_params
 from .problem import Problem, check_problem, encode_given
 from .progress import EpochLog
@@ -362,6 +362,9 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
             checkpoint = self._open_checkpoint(problem, seed, groups, ranks)
             drawn, seed = seed, checkpoint.begin(seed)
             if seed != drawn:  # a fit with a fresh seed goes on with the one that was drawn before
+                with checkpoint.told_apart():
+                    if self.random_state is not None:
+                        raise ValueError("it was trained with another seed")
                 problem = check_problem(self, X, y, sample_weight, groups, checked, seed)
             n_epochs = self.max_epochs + self.retrain_epochs
             context = self._init_callback_context(max_subtasks=n_epochs)
@@ -378,7 +381,8 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
                     self.__dict__.update(optimisation.run())
                 checkpoint.finish(partial(describe_fit, self))
             else:
-                restore_fit(self, finished)
+                with checkpoint.told_apart():
+                    restore_result(self, finished, problem)
             _warn_of_trouble(self)
             context.call_on_fit_task_end(**told, reconstruction_attributes=dict)
         return self
@@ -515,8 +519,16 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
             Before `fit`.
         TypeError
             If the labels are objects other than strings and numbers.
+        ValueError
+            If the labels are strings as wide as a very long one, so that those of all rows take more than 128 MB.
         OSError
             If it cannot be written there, or there is no room.
+
+        Warns
+        -----
+        UserWarning
+            For an index of the rows that would not come back as it is, of categories or periods, say: row numbers take
+            its place.
 
         See Also
         --------
@@ -542,8 +554,8 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
     def load(cls, path: Any, module: Any = None, **params: Any) -> JointOptimizationClassifier:
         """Read an estimator from a file that `save` has written.
 
-        Also a file that one does not trust: it can make `load` raise an error, but not run code, nor say where a later
-        fit writes: `checkpoint` is None unless it is passed.
+        Also a file that one does not trust: it can make `load` raise an error, but not run code, open another file,
+        take memory that the file does not fill, or say where a later fit writes: `checkpoint` is None unless passed.
 
         Parameters
         ----------
@@ -640,8 +652,7 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
         if self.checkpoint is None:
             return NoCheckpoint()
         known_seed = None if self.random_state is None else seed
-        columns = getattr(self, "feature_names_in_", None)
-        name = fingerprint(self.get_params(deep=False), known_seed, problem, groups, ranks.size, columns)
+        name = fingerprint(self.get_params(deep=False), known_seed, problem, groups, ranks.size)
         ranks.wait()  # for all to have written and read what is there from a fit before
         return open_checkpoint(self.checkpoint, self.checkpoint_every, name, ranks)
 

@@ -12,7 +12,8 @@ from scipy.special import expit, logit
 
 from .belief import Belief, Codes, Floats, form_belief
 from .folds import hardly_seen
-from .judge import FIT_FEATURES, Odds, Opinion, Setting, describe_fit, judge_rows, least_agreement, prior_for
+from .judge import ALIKE, FIT_FEATURES, Odds, Opinion, Setting, describe_fit, judge_rows, least_agreement, prior_for
+from .state_files import check_like, check_numbers
 from .storage import row_blocks
 
 __all__ = [
@@ -20,10 +21,8 @@ __all__ = [
     "ExpectedGain",
     "Grounds",
     "Judgement",
-    "bearings_from",
     "choose_rows",
     "expected_gain",
-    "grounds_from",
     "interval_of",
     "judge",
     "judge_new_rows",
@@ -34,6 +33,8 @@ _CAUTION = 0.18  # a label changes if a gain is expected by all but so many of t
 _LEAST_AGREEMENT = 0.02  # of witnesses with given labels, above chance: below, they know nothing and nothing is changed
 _INTERVAL = (0.025, 0.975)
 _WORTH_A_WORD = 0.05  # high end of the noise rate from which on it is explained why nothing is changed
+_MOST_ODDS = 1e3  # logarithm, of what a file may say: beyond what floats can hold as odds
+_ROUNDING = 1e-6
 _TINY = np.finfo(np.float32).tiny
 
 
@@ -140,50 +141,64 @@ def judge_new_rows(
     return soft_labels, np.where(changed, odds.proposed, given)
 
 
-def judgement_from(kept: Any) -> Judgement | None:
-    """Give back a judgement that a file has kept as a tuple of tuples."""
+def judgement_from(kept: Any, n_rows: int, n_classes: int) -> Judgement | None:
+    """Give back a judgement that a file has kept as a tuple of tuples; raise a ValueError for one of other labels."""
     if kept is None:
         return None
     soft_labels, corrected, interval, gain, refused, matrix, bearings, grounds = kept
+    check_numbers("the soft labels", soft_labels, "f4", [n_rows, n_classes], -1e-3, 1.001)
+    check_numbers("the corrected labels", corrected, "i8", [n_rows], 0, n_classes - 1)
+    check_like("the interval of the noise rate", tuple(interval), (0.0, 0.0))
+    check_like("the expected gain", tuple(gain), (math.nan,) * 3)
+    if not isinstance(refused, str | None):
+        raise ValueError(f"the reason must be a text or None, got {type(refused).__name__}")
     return Judgement(
         soft_labels,
         corrected,
         tuple(interval),
         ExpectedGain(*gain),
         refused,
-        matrix,
-        bearings_from(bearings),
-        grounds_from(grounds, *soft_labels.shape),
+        _matrix_from(matrix, n_classes),
+        _bearings_from(bearings, n_classes),
+        _grounds_from(grounds, n_rows, n_classes),
     )
 
 
-def grounds_from(kept: Any, n_rows: int, n_classes: int) -> Grounds:
-    """Give back grounds; raise a TypeError where their parts do not fit each other."""
+def _grounds_from(kept: Any, n_rows: int, n_classes: int) -> Grounds:
     (proposed, wrong, named), odds_alone, opinion, fixed, knows = kept
-    for array, kind in ((proposed, "i"), (wrong, "f"), (named, "f"), (odds_alone, "f"), (fixed, "b")):
-        if array is not None and (array.shape != (n_rows,) or array.dtype.kind != kind):
-            raise TypeError(f"grounds of {array.dtype} and shape {array.shape} for {n_rows} rows")
-    if proposed.min() < 0 or proposed.max() >= n_classes:
-        raise TypeError("proposed labels that are no class numbers")
-    return Grounds(Odds(proposed, wrong, named), odds_alone, _opinion_from(opinion), fixed, bool(knows))
+    check_numbers("the proposed labels", proposed, "i8", [n_rows], 0, n_classes - 1)
+    for what, odds in (("wrong labels", wrong), ("proposed labels", named), ("wrong labels alone", odds_alone)):
+        check_numbers(f"the odds of {what}", odds, "f4", [n_rows], -_MOST_ODDS, np.inf)
+    if fixed is not None:
+        check_numbers("rows that nobody can judge", fixed, "b", [n_rows])
+    check_like("whether the witnesses know enough", knows, False)
+    return Grounds(Odds(proposed, wrong, named), odds_alone, _opinion_from(opinion), fixed, knows)
 
 
 def _opinion_from(kept: Any) -> Opinion:
     pairs, weights = kept
-    if pairs.ndim != 2 or pairs.shape[1] != 2 or weights.shape != pairs.shape[:1]:
-        raise TypeError(f"an opinion of shapes {pairs.shape} and {weights.shape}")
-    return Opinion(pairs.astype(np.float64), weights.astype(np.float64))
+    check_numbers("the pairs of an opinion", pairs, "f8", [None, 2], -_MOST_ODDS, _MOST_ODDS)
+    check_numbers("the weights of its pairs", weights, "f8", pairs.shape[:1], 0, 1)
+    if not 0 < len(pairs) <= ALIKE or abs(weights.sum() - 1) > _ROUNDING:
+        raise ValueError(f"an opinion must be 1 to {ALIKE} pairs with weights that sum to 1, got {len(pairs)}")
+    return Opinion(pairs, weights)
 
 
-def bearings_from(kept: Any) -> Bearings:
-    """Give back bearings; raise a TypeError where their parts do not fit each other."""
+def _matrix_from(kept: Any, n_classes: int) -> NDArray[np.float64]:
+    check_numbers("the noise matrix", kept, "f8", [n_classes, n_classes], np.nextafter(0, 1), 1.001)
+    matrix: NDArray[np.float64] = kept
+    return matrix
+
+
+def _bearings_from(kept: Any, n_classes: int) -> Bearings:
     matrix, (features, log_shares, usual), opinion, changes = kept
-    n_classes = len(matrix)
-    shapes = (matrix.shape, features.shape, log_shares.shape, usual.shape)
-    if shapes != ((n_classes, n_classes), (len(FIT_FEATURES),), (n_classes,), (n_classes,)):
-        raise TypeError(f"bearings of shapes {shapes}")
-    setting = Setting(features.astype(np.float64), log_shares.astype(np.float32), usual.astype(np.float32))
-    return Bearings(matrix.astype(np.float64), setting, _opinion_from(opinion), bool(changes))
+    check_numbers("the figures of the fit", features, "f8", [len(FIT_FEATURES)], -_MOST_ODDS, _MOST_ODDS)
+    for what, odds in (("shares of labels", log_shares), ("usual odds", usual)):
+        check_numbers(f"the {what}", odds, "f4", [n_classes], -_MOST_ODDS, _MOST_ODDS)
+    check_like("whether labels were changed", changes, False)
+    return Bearings(
+        _matrix_from(matrix, n_classes), Setting(features, log_shares, usual), _opinion_from(opinion), changes
+    )
 
 
 def _hear_on_all_but_unseen(

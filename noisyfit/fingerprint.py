@@ -28,7 +28,6 @@ def fingerprint(
     problem: Problem,
     groups: Any,
     n_processes: int = 1,
-    columns: Any = None,
 ) -> str:
     """Give 32 hexadecimal digits.
 
@@ -50,8 +49,6 @@ def fingerprint(
         As given to `fit`.
     n_processes : int, default=1
         That train together: each draws in its own way, so that another number of them begins anew.
-    columns : array-like or None, default=None
-        Names of the features.
 
     Warns
     -----
@@ -64,8 +61,6 @@ def fingerprint(
     described = {name: _describe(describer, name, value) for name, value in params.items() if name not in _LEFT_OUT}
     facts = {"params": described, "seed": seed, "version": __version__, "device": problem.device.type}
     facts["processes"] = n_processes
-    index = problem.row_index  # a finished fit gives it back
-    facts["rows"] = describer.describe([columns, *((index.names, index.to_numpy()) if index is not None else ())])
     if isinstance(problem.rows, DatasetRows):
         facts["dataset"] = describer.describe(problem.rows.dataset)
     if describer.unseen:

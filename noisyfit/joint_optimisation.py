@@ -68,7 +68,10 @@ class JointOptimization:
         if retraining is None:
             self._optimise_and_judge()
         else:
-            restore_labels(blocks, self.problem, self.log, retraining["parts"])
+            with self.checkpoint.told_apart():
+                if not self.params.retrain_epochs:
+                    raise ValueError("it holds a state of retraining")
+                restore_labels(blocks, self.problem, self.log, retraining["parts"])
         if self.params.retrain_epochs and not self.log.stopped:
             self._retrain()
         keep_for_prediction(blocks.net)

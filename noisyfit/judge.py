@@ -22,6 +22,7 @@ from .belief import Belief, Codes, Floats, log_floored
 from .storage import row_blocks
 
 __all__ = [
+    "ALIKE",
     "FIT_FEATURES",
     "ROW_FEATURES",
     "Odds",
@@ -67,7 +68,7 @@ FIT_FEATURES = (
     "largest",  # share of the most frequent given class
 )
 _MOST_LOG_ODDS = 8.0
-_ALIKE = 200  # known sets that make up an opinion
+ALIKE = 200  # known sets that make up an opinion
 _MARKS = [FIT_FEATURES.index(name) for name in ("agreement", "between", "contradicted_fifth")]
 _GRID = np.linspace(-10, 10, 401)  # of log odds, for what is worked out for many pairs
 _OF_SHARES = [i for i, name in enumerate(FIT_FEATURES) if name not in ("rows", "classes")]
@@ -285,7 +286,7 @@ class Prior(NamedTuple):
         """Give the shifts and slopes of the known sets that resemble a set most."""
         spread = self.known.std(axis=0) + 1e-9  # one witness is always of one mind
         distance = (((self.known - marks_of(log_odds, setting)) / spread) ** 2).sum(axis=1)
-        return opinion_of(self.pairs[np.argsort(distance, kind="stable")[:_ALIKE]])
+        return opinion_of(self.pairs[np.argsort(distance, kind="stable")[:ALIKE]])
 
 
 def marks_of(log_odds: Floats, setting: Setting) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ A label rule turns the averaged outputs and the current class numbers into new c
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .state_files import check_count, check_like, check_numbers
 from .storage import empty, row_blocks
 
 __all__ = [
@@ -207,7 +208,8 @@ class LabelStore:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go back to a state."""
+        """Go back to a state; raise a ValueError for one of other rows or classes."""
+        self._check(state)
         self.codes, self._codes_before = state["codes"].to(self.device), state["codes_before"].to(self.device)
         self.changes = [(rows.to(self.device), new.to(self.device)) for rows, new in state["changes"]]
         self._averages = None if state["averages"] is None else state["averages"].to(self.device)
@@ -216,6 +218,18 @@ class LabelStore:
             self.forget_outputs()
         else:
             self._remembered.load_state_dict(state["memory"])
+
+    def _check(self, state: dict[str, Any]) -> None:
+        n_rows, last_class = len(self.given), self.n_classes - 1
+        for name in ("codes", "codes_before"):
+            check_numbers(f"the labels' {name}", state[name], torch.int64, [n_rows], 0, last_class)
+        for rows, new in state["changes"]:
+            check_numbers("rows with a new label", rows, torch.int64, [None], 0, n_rows - 1)
+            check_numbers("their new labels", new, torch.int64, rows.shape, 0, last_class)
+        averages = state["averages"]
+        if averages is not None:
+            _check_distributions("the averaged outputs", averages, [n_rows, self.n_classes])
+        check_like("whether the given labels are learned", state["targets_given"], False)
 
     @property
     def _remembered(self) -> OutputWindow | ExponentialMean:
@@ -261,10 +275,18 @@ class OutputWindow:
         return {"epochs": self._epochs, "ring": None if self._ring is None else self._ring[:n_recorded]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go back to a state."""
-        self._epochs = state["epochs"]
-        if state["ring"] is not None:
-            self._made()[: len(state["ring"])] = state["ring"].to(self._device)
+        """Go back to a state; raise a ValueError for one of other rows or classes."""
+        epochs, ring = state["epochs"], state["ring"]
+        check_count("epochs of outputs", epochs)
+        if (ring is None) != (epochs == 0):
+            raise ValueError(f"outputs of {epochs} epochs must be there, and none of no epoch")
+        if ring is not None:
+            recorded = [min(epochs, self._shape[0]), *self._shape[1:]]
+            check_numbers("the outputs", ring, torch.int16, recorded)
+            if not ring.any(dim=-1).all():
+                raise ValueError("the outputs must be above 0 for some class of each row")
+            self._made()[: len(ring)] = ring.to(self._device)
+        self._epochs = epochs
 
     def _made(self) -> Tensor:
         """Give the ring, which takes no memory before it is needed."""
@@ -307,13 +329,24 @@ class ExponentialMean:
         return {"epochs": self._epochs, "mean": self._mean}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go back to a state."""
+        """Go back to a state; raise a ValueError for one of other rows or classes."""
+        check_count("epochs of outputs", state["epochs"])
+        if state["epochs"]:
+            _check_distributions("the mean outputs", state["mean"], self._mean.shape)
+        else:
+            check_numbers("the mean outputs", state["mean"], torch.float32, self._mean.shape, 0, 0)
         self._epochs = state["epochs"]
         self._mean.copy_(state["mean"])
 
     def mean_into(self, out: Tensor) -> None:
         """Write the means."""
         out.copy_(self._mean)
+
+
+def _check_distributions(what: str, value: Any, shape: Sequence[int]) -> None:
+    """Raise a ValueError unless the rows of what a state holds sum to 1."""
+    check_numbers(what, value, torch.float32, shape, 0, 1.001)
+    check_numbers(f"the sums of {what}", value.sum(dim=1), torch.float32, shape[:1], 0.999, 1.001)
 
 
 def share_of_earlier(decay: float, n_earlier: int) -> float:

@@ -6,8 +6,12 @@ by name only, for people; whoever loads the file passes them again.
 
 from __future__ import annotations
 
+import datetime
 import inspect
+import math
+import re
 import warnings
+import zoneinfo
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,14 +26,23 @@ from ._files import check_may_write
 from .data import InputKind
 from .decision import ExpectedGain, judgement_from
 from .devices import resolve_device, use_bfloat16
-from .ensembles import NetworkList, StackedNetworks
+from .ensembles import NetworkList, StackedNetworks, can_stack
 from .networks import bare_network_factory
-from .report import TrainingLabels
+from .report import TrainingLabels, check_labels, check_size_of_labels
 from .settling import NOTHING_JUDGED, describe_inquiry, inquiry_from, published
-from .state_files import can_pack, read_state, write_state
+from .state_files import (
+    UNFIT,
+    can_pack,
+    check_count,
+    check_like,
+    check_numbers,
+    packed_and_back,
+    read_state,
+    write_state,
+)
 from .training import JointNet, build_net, isolated_rng, keep_for_prediction
 
-__all__ = ["describe_fit", "load_model", "restore_fit", "save_model"]
+__all__ = ["describe_fit", "load_model", "restore_fit", "restore_result", "save_model"]
 
 _ARRAYS = ("class_prior_", "soft_labels_", "transition_matrix_")
 _OPTIMIZERS = {
@@ -40,6 +53,12 @@ _OPTIMIZERS = {
 _OUR_NETWORKS = {kind.__name__: kind for kind in (networks.MLP, networks.SmallResNet, networks.PreActResNet32)}
 _ENSEMBLES: dict[str, Callable[[list[nn.Module]], nn.Module]] = {"list": NetworkList, "stacked": StackedNetworks}
 _STAYS_BEHIND = ("checkpoint",)  # a file does not say where to write
+_CALLER_OF_SAVE = 4
+_DTYPES = {str(dtype).removeprefix("torch.") for dtype in vars(torch).values() if isinstance(dtype, torch.dtype)}
+_EXTENSIONS = ("str", "string", "boolean", *(f"{kind}{bits}" for kind in ("Int", "UInt") for bits in (8, 16, 32, 64)))
+_OFFSET = re.compile(r"UTC([+-])(\d\d):(\d\d)(?::(\d\d))?")
+_MOST_LEVELS = 32
+_LARGEST_ROW = 1 << 24  # numbers
 _CALLER_OF_LOAD = 4  # as a stacklevel: past _params_from, load_model and load
 
 
@@ -48,7 +67,9 @@ def save_model(clf: Any, path: Any) -> None:
     path = Path(path)
     check_may_write(path, overwrite=True, remedy="")
     params = {name: _describe_param(value) for name, value in clf.get_params(deep=False).items()}
-    write_state(path, "model", {"params": params, "fit": describe_fit(clf)})
+    fit = describe_fit(clf) | {"index": _describe_index(clf._training_labels_.index)}
+    check_size_of_labels(fit["classes"], len(fit["given"]))  # as `load` will
+    write_state(path, "model", {"params": params, "fit": fit})
 
 
 def load_model(kind: type, path: Any, module: Any, overrides: dict[str, Any]) -> Any:
@@ -58,14 +79,17 @@ def load_model(kind: type, path: Any, module: Any, overrides: dict[str, Any]) ->
     given = overrides if module is None else {"module": module, **overrides}
     try:
         clf = kind(**_params_from(state["params"], given, kind))
-        restore_fit(clf, state["fit"])
-    except (KeyError, TypeError, AttributeError, IndexError, OverflowError, RuntimeError) as error:
-        raise _inconsistent(path, error) from error
+        restore_fit(clf, state["fit"], _index_from(state["fit"]["index"], len(state["fit"]["given"])))
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be loaded: {error}") from error
+    except UNFIT as error:
+        told = f"{type(error).__name__}: {error}"[:200]
+        raise ValueError(f"{path} is damaged: its parts do not fit each other ({told}).") from error
     return clf
 
 
 def describe_fit(clf: Any) -> dict[str, Any]:
-    """Give all that `fit` has set, as a state."""
+    """Give all that `fit` has set but for the index of the rows, as a state."""
     labels, inquiry = clf._training_labels_, clf._inquiry_
     judged = None if inquiry is None else inquiry.judgement  # what was settled follows from it and the checks
     ended = vars(clf) if judged is None else vars(clf) | published(judged, labels.given, clf.classes_)
@@ -77,7 +101,6 @@ def describe_fit(clf: Any) -> dict[str, Any]:
         "given": labels.given,
         "corrected": labels.corrected if judged is None else judged.corrected,
         "changes": labels.changes,
-        "index": _describe_index(labels.index),
         "history": {name: column.to_numpy() for name, column in clf.history_.items()},
         "refused": ended["correction_refused_"],
         "expected_gain": ended["expected_gain_"],
@@ -92,11 +115,31 @@ def describe_fit(clf: Any) -> dict[str, Any]:
     }
 
 
-def restore_fit(clf: Any, fit: dict[str, Any]) -> None:
-    """Set what `describe_fit` gave on an estimator with the same parameters."""
+def restore_result(clf: Any, fit: dict[str, Any], problem: Any) -> None:
+    """Set what a finished fit of the same data has left, on an estimator that has checked them.
+
+    The fingerprint knows rows and labels, but not by which names: what the caller has said is taken from the caller.
+    """
+    said = {
+        "classes": problem.classes,
+        "given": problem.codes,
+        "input": tuple(problem.input_kind),
+        "n_features_in": clf.n_features_in_,
+        "feature_names_in": getattr(clf, "feature_names_in_", None),
+    }
+    checks = {"groups": problem.groups, "checks": problem.checks, "at_fit": problem.checks, "margin": clf.margin}
+    inquiry = fit["inquiry"] if fit["inquiry"] is None else {**fit["inquiry"], **checks}
+    restore_fit(clf, {**fit, **said, "inquiry": inquiry}, problem.row_index)
+
+
+def restore_fit(clf: Any, fit: dict[str, Any], index: pd.Index | None) -> None:
+    """Set what `describe_fit` gave on an estimator with the same parameters.
+
+    Raises a ValueError, or any of `UNFIT`, where the parts of a state do not fit each other.
+    """
     classes, given, corrected = fit["classes"], fit["given"], fit["corrected"]
-    _check_sizes(fit)
-    kind = InputKind(*fit["input"])
+    kind = _input_kind_from(fit["input"])
+    _check_fit(fit)
     # files of 0.1.0 hold labels that were not judged
     gain, interval, inquiry = map(fit.get, ("expected_gain", "noise_rate_interval", "inquiry"))
     attributes = {
@@ -104,7 +147,7 @@ def restore_fit(clf: Any, fit: dict[str, Any]) -> None:
         **{name: fit["arrays"][name] for name in _ARRAYS},
         "classes_": classes,
         "corrected_labels_": classes[corrected],
-        "correction_refused_": fit["refused"] if "refused" in fit else fit["evidence"][3],
+        "correction_refused_": _reason_in(fit),
         "expected_gain_": None if gain is None else ExpectedGain(*gain),
         "history_": pd.DataFrame(fit["history"]),
         "n_features_in_": fit["n_features_in"],
@@ -113,7 +156,7 @@ def restore_fit(clf: Any, fit: dict[str, Any]) -> None:
         "noise_rate_": fit["noise_rate"],
         "noise_rate_interval_": interval,
         "_input_kind_": kind,
-        "_training_labels_": TrainingLabels(given, corrected, _index_from(fit["index"]), fit["changes"]),
+        "_training_labels_": TrainingLabels(given, corrected, index, fit["changes"]),
     }
     names = fit["feature_names_in"]
     clf.__dict__.update(attributes if names is None else {**attributes, "feature_names_in_": names})
@@ -122,30 +165,52 @@ def restore_fit(clf: Any, fit: dict[str, Any]) -> None:
     if inquiry is not None:
         judged = fit["arrays"]["soft_labels_"], corrected, interval, gain, fit["refused"]
         parts = (*judged, fit["arrays"]["transition_matrix_"], fit["bearings"], fit["grounds"])
-        judgement = judgement_from(parts)
+        judgement = judgement_from(parts, len(given), len(classes))
         assert judgement is not None
         clf._take(inquiry_from(given, judgement, inquiry))
 
 
-def _check_sizes(fit: dict[str, Any]) -> None:
-    """Raise a TypeError where the arrays do not fit each other."""
-    (n_classes,), (n_rows,) = fit["classes"].shape, fit["given"].shape
-    counts = (fit["n_iter"], fit["n_features_in"], fit["network"]["batch_size"], fit["network"]["n_networks"])
-    if any(type(count) is not int or count < 1 for count in counts):
-        raise TypeError(f"counts that are {[type(count).__name__ for count in counts]}")
-    shapes = {"soft_labels_": (n_rows, n_classes), "class_prior_": (n_classes,)}
+def _input_kind_from(kept: Any) -> InputKind:
+    shape, dtype, of_bytes = kept
+    for size in shape:
+        check_count("a size of the inputs", size, low=1)
+    if dtype not in _DTYPES or not isinstance(of_bytes, bool):
+        raise ValueError(f"the inputs must be numbers of torch, got {dtype!r}")
+    return InputKind(tuple(shape), dtype, of_bytes)
+
+
+def _check_fit(fit: dict[str, Any]) -> None:
+    """Raise a ValueError where the arrays do not fit each other."""
+    check_labels(fit["classes"], fit["given"])
+    n_classes, n_rows = len(fit["classes"]), len(fit["given"])
+    check_numbers("the corrected labels", fit["corrected"], "i", [n_rows], 0, n_classes - 1)
+    shapes = {"soft_labels_": [n_rows, n_classes], "class_prior_": [n_classes]}
     for name in _ARRAYS:
-        array = fit["arrays"][name]
-        if array.shape != shapes.get(name, (n_classes, n_classes)) or array.dtype.kind != "f":
-            raise TypeError(f"{name} of shape {array.shape} for {n_rows} rows and {n_classes} classes")
-    for name in ("given", "corrected"):
-        codes = fit[name]
-        if codes.shape != (n_rows,) or codes.dtype.kind != "i" or codes.min() < 0 or codes.max() >= n_classes:
-            raise TypeError(f"{name} labels that are no class numbers")
+        check_numbers(name, fit["arrays"][name], "f", shapes.get(name, [n_classes, n_classes]))
+    for count in (fit["n_iter"], fit["n_features_in"], fit["network"]["batch_size"], fit["network"]["n_networks"]):
+        check_count("a count", count, low=1)
+    check_like("the noise rate", fit["noise_rate"], math.nan)
+    for name, size in (("expected_gain", 3), ("noise_rate_interval", 2)):
+        if fit.get(name) is not None:
+            check_like(name, tuple(fit[name]), (math.nan,) * size)
+    for rows, new in fit["changes"] or []:
+        check_numbers("rows with a new label", rows, "i", [None], 0, n_rows - 1)
+        check_numbers("their new labels", new, "i", rows.shape, 0, n_classes - 1)
+    columns = {name: column.shape for name, column in fit["history"].items()}
+    if len(set(columns.values())) != 1 or any(column.dtype.kind not in "if" for column in fit["history"].values()):
+        raise ValueError(f"the history must be columns of numbers of one length, got shapes {columns}")
+    names = fit["feature_names_in"]
+    if names is not None:
+        check_numbers("names of the features", names, names.dtype.kind, [fit["n_features_in"]])
+        if not all(isinstance(name, str) for name in names.tolist()):
+            raise ValueError("names of the features must be texts")
 
 
-def _inconsistent(path: Path, error: Exception) -> ValueError:
-    return ValueError(f"{path} is damaged: its parts do not fit each other ({type(error).__name__}: {error}).")
+def _reason_in(fit: dict[str, Any]) -> str | None:
+    reason: str | None = fit["refused"] if "refused" in fit else fit["evidence"][3]
+    if not isinstance(reason, str | None):
+        raise ValueError(f"the reason for keeping labels must be a text or None, got {type(reason).__name__}")
+    return reason
 
 
 # parameters
@@ -172,8 +237,8 @@ def _params_from(described: dict[str, Any], given: dict[str, Any], kind: Any) ->
     if unknown:
         raise ValueError(f"The parameters {unknown} are not known to {kind.__name__} of this version of noisyfit.")
     known: dict[str, Callable[[Any], Any]] = {
-        "torch.optim": _OPTIMIZERS.get,
-        "noisyfit.networks": _OUR_NETWORKS.get,
+        "torch.optim": _OPTIMIZERS.__getitem__,
+        "noisyfit.networks": _OUR_NETWORKS.__getitem__,
         "device": torch.device,
     }
     params, left_out = dict(given), {}
@@ -185,8 +250,9 @@ def _params_from(described: dict[str, Any], given: dict[str, Any], kind: Any) ->
         else:
             params[name] = value if what == "value" else known[what](value)
     for name in ("module_params", "optimizer_params", "net_params"):
-        if not isinstance(params.get(name), dict | None):
-            raise TypeError(f"{name} of {type(params[name]).__name__}")
+        settings = params.get(name) or {}
+        if not isinstance(settings, dict) or not all(isinstance(setting, str) for setting in settings):
+            raise TypeError(f"{name} of {type(settings).__name__}")
     for name in ("module", "module_params"):
         if name in left_out:
             raise ValueError(
@@ -247,30 +313,39 @@ def _device_at_hand(device: Any) -> torch.device:
 
 def _restore_module(clf: Any, network: dict[str, Any], kind: InputKind, n_classes: int) -> nn.Module:
     weights = network["weights"]
-    _check_number_of_networks(network)
     make = bare_network_factory(clf.module, clf.module_params, kind.shape, n_classes)
     ours = clf.module is None or isinstance(clf.module, str) or clf.module in _OUR_NETWORKS.values()
     if ours:  # sizes are the file's word: no memory is taken before they are known to be those of its weights
+        _check_lengths(clf.module_params or {}, len(weights))
         with torch.device("meta"):  # where nothing is drawn
+            _check_weights(network, make())
             module = _combine(network, make)
     else:
         with isolated_rng(0, torch.device("cpu")):  # a network is initialised, then its weights are replaced
+            if not isinstance(clf.module, nn.Module):
+                _check_on_meta(network, make, kind)
+            _check_weights(network, _materialized(make(), kind))
             module = _combine(network, lambda: _materialized(make(), kind))
-    _check_weights(module, weights)
     module.load_state_dict(weights, assign=ours)
     return module
 
 
-def _check_number_of_networks(network: dict[str, Any]) -> None:
-    """Raise a TypeError for more networks than there are weights of."""
-    n, weights = network["n_networks"], network["weights"]
-    known = {
-        "one": n == 1,
-        "list": any(name.startswith(f"networks.{n - 1}.") for name in weights),
-        "stacked": any(len(weight) == n for weight in weights.values() if weight.ndim),
-    }
-    if not known[network["kind"]]:
-        raise TypeError(f"{n} networks")
+def _check_lengths(params: dict[str, Any], n_weights: int) -> None:
+    """Raise a ValueError for more layers than there are weights of."""
+    for name, value in params.items():
+        if hasattr(value, "__len__") and len(value) > n_weights:
+            raise ValueError(f"`module_params[{name!r}]` has {len(value):,} entries, for {n_weights:,} weights")
+
+
+def _check_on_meta(network: dict[str, Any], make: Callable[[], Any], kind: InputKind) -> None:
+    """Check the sizes of a network of one's own without taking memory, if it can be made so."""
+    with warnings.catch_warnings(), torch.device("meta"):
+        warnings.simplefilter("ignore")
+        try:
+            module = _materialized(make(), kind)
+        except Exception:  # whatever the network's own code raises, which may not know of such a device
+            return
+    _check_weights(network, module)
 
 
 def _combine(network: dict[str, Any], make: Any) -> nn.Module:
@@ -283,20 +358,42 @@ def _combine(network: dict[str, Any], make: Any) -> nn.Module:
 def _materialized(module: nn.Module, kind: InputKind) -> nn.Module:
     """Let lazy layers find their sizes."""
     if any(torch.nn.parameter.is_lazy(weight) for weight in module.state_dict().values()):
+        if math.prod(kind.shape) > _LARGEST_ROW:
+            raise ValueError(f"rows of shape {kind.shape} are too large for a network that finds its sizes by one")
         module.eval()
         with torch.no_grad():
             module(torch.zeros(2, *kind.shape, dtype=getattr(torch, kind.dtype)))
     return module
 
 
-def _check_weights(module: nn.Module, weights: dict[str, Tensor]) -> None:
-    expected, got = (_outline(state) for state in (module.state_dict(), weights))
+def _check_weights(network: dict[str, Any], one: nn.Module) -> None:
+    """Raise a ValueError unless the weights are those of so many networks; `one` is the make of each."""
+    weights = network["weights"]
+    expected, got = _expected_outline(network, one), _outline(weights)
     for name in sorted(expected.keys() | got.keys()):
         if expected.get(name) != got.get(name):
             raise ValueError(
                 f"`module` must be the network that was saved: {name!r} is {expected.get(name, 'missing')} in the "
                 f"network, {got.get(name, 'missing')} in the file. Pass the same `module` and `module_params`."
             )
+
+
+def _expected_outline(network: dict[str, Any], one: nn.Module) -> dict[str, str]:
+    kind, n, weights = network["kind"], network["n_networks"], network["weights"]
+    outline = _outline(one.state_dict())
+    if kind == "one" and n == 1:
+        return outline
+    if kind == "list" and n <= len(weights):
+        return {f"networks.{i}.{name}": told for i in range(n) for name, told in outline.items()}
+    if kind == "stacked" and can_stack(one):
+        small, large = (StackedNetworks([one] * k).state_dict() for k in (1, 2))
+        return _outline(
+            {
+                name: weight if weight.shape == small[name].shape else weight[:1].expand(n, *weight.shape[1:])
+                for name, weight in large.items()
+            }
+        )
+    raise TypeError(f"{n} networks, {kind!r}")
 
 
 def _outline(state: dict[str, Any]) -> dict[str, str]:
@@ -310,34 +407,100 @@ def _outline(state: dict[str, Any]) -> dict[str, str]:
 
 
 def _describe_index(index: pd.Index | None) -> Any:
-    """Give an index as a state; one of a kind that a file cannot hold gives way to row numbers."""
+    """Give an index as a state; one that would not come back as it is gives way to row numbers."""
     if index is None:
         return None
+    try:
+        described = _parts_of_index(index)
+        back = _index_from(packed_and_back(described), len(index))
+    except UNFIT:
+        back = None
+    if back is None or not _are_same(index, back):
+        kind = type(index).__name__ if isinstance(index, pd.MultiIndex) else index.dtype
+        named = f" named {list(index.names)}" if any(name is not None for name in index.names) else ""
+        warnings.warn(
+            f"A file cannot hold an index of {kind}{named}: row numbers take its place.", stacklevel=_CALLER_OF_SAVE
+        )
+        return None
+    return described
+
+
+def _parts_of_index(index: pd.Index) -> tuple[str, Any, list[Any]]:
+    names = list(index.names)
     if isinstance(index, pd.RangeIndex):
-        return "range", (index.start, index.stop, index.step), list(index.names)
+        return "range", (index.start, index.stop, index.step), names
     if isinstance(index, pd.MultiIndex):
-        levels = [index.get_level_values(i) for i in range(index.nlevels)]
-        return "levels", [_describe_index(level) for level in levels], list(index.names)
+        return "levels", [_parts_of_index(index.get_level_values(i)) for i in range(index.nlevels)], names
     zone = None
     if isinstance(index, pd.DatetimeIndex) and index.tz is not None:
         index, zone = index.tz_convert("UTC").tz_localize(None), str(index.tz)
-    values = index.to_numpy()
-    if not can_pack(values) or not can_pack(list(index.names)):
-        warnings.warn(f"A file cannot hold an index of {index.dtype}: row numbers take its place.", stacklevel=5)
+    if str(index.dtype) in _EXTENSIONS:
+        values: Any = index.astype(object).to_numpy()
+        return "typed", (np.where(index.isna(), None, values), str(index.dtype)), names
+    return (
+        ("objects", index.to_numpy(), names) if index.dtype == object else ("values", (index.to_numpy(), zone), names)
+    )
+
+
+def _are_same(index: pd.Index, other: pd.Index) -> bool:
+    """Say whether two indexes hold the same values, of the same dtypes, under the same names."""
+    described = [
+        (
+            [index.get_level_values(level).dtype for level in range(index.nlevels)],
+            [repr(name.item() if isinstance(name, np.generic) else name) for name in index.names],
+        )
+        for index in (index, other)
+    ]
+    return type(index) is type(other) and described[0] == described[1] and index.equals(other)
+
+
+def _index_from(described: Any, n_rows: int) -> pd.Index | None:
+    """Give an index back; raise a ValueError for one that is none of so many rows."""
+    if described is None:
         return None
-    return "values", (values, zone), list(index.names)
-
-
-def _index_from(described: Any) -> pd.Index | None:
-    return None if described is None else _known_index_from(*described)
-
-
-def _known_index_from(kind: str, content: Any, names: list[Any]) -> pd.Index:
-    if kind == "range":
-        index: pd.Index = pd.RangeIndex(*content)
-    elif kind == "levels":
-        index = pd.MultiIndex.from_arrays([_known_index_from(*level) for level in content])
+    kind, content, names = described
+    if kind == "levels":
+        if not 0 < len(content) <= _MOST_LEVELS or any(level[0] == kind for level in content):
+            raise ValueError(f"an index must have 1 to {_MOST_LEVELS} levels, got {len(content)}")
+        levels: list[Any] = [_index_from(level, n_rows) for level in content]
+        index: pd.Index = pd.MultiIndex.from_arrays(levels)
     else:
-        values, zone = content
-        index = pd.Index(values) if zone is None else pd.DatetimeIndex(values).tz_localize("UTC").tz_convert(zone)
+        index = _plain_index_from(kind, content, n_rows)
+    if len(index) != n_rows:
+        raise ValueError(f"the index has {len(index):,} entries for {n_rows:,} rows")
     return index.set_names(names)
+
+
+def _plain_index_from(kind: str, content: Any, n_rows: int) -> pd.Index:
+    if kind == "range":
+        start, stop, step = content
+        if len(range(start, stop, step)) != n_rows:
+            raise ValueError(f"the index must number {n_rows:,} rows")
+        return pd.RangeIndex(start, stop, step)
+    if kind == "typed":
+        values, dtype = content
+        return pd.Index(values, dtype=_EXTENSIONS[_EXTENSIONS.index(dtype)])
+    if kind == "objects":
+        return pd.Index(content, dtype=object, tupleize_cols=False)
+    if kind != "values":
+        raise ValueError(f"an index of an unknown kind, {kind!r:.40}")
+    values, zone = content
+    if zone is not None:
+        check_numbers("the times of the index", values, "M", [n_rows])
+        return pd.DatetimeIndex(values).tz_localize("UTC").tz_convert(_zone_from(zone))
+    return pd.Index(values, tupleize_cols=False)
+
+
+def _zone_from(name: str) -> datetime.tzinfo:
+    """Give a time zone by its name; no path that a file may name is ever opened."""
+    offset = _OFFSET.fullmatch(name)
+    if offset is not None:
+        sign, *parts = offset.groups(default="0")
+        hours, minutes, seconds = map(int, parts)
+        behind = datetime.timedelta(hours=hours, minutes=minutes, seconds=seconds)
+        return datetime.timezone(-behind if sign == "-" else behind)
+    if name == "UTC":
+        return datetime.UTC
+    if name not in zoneinfo.available_timezones():
+        raise ValueError(f"there is no time zone {name!r:.60}")
+    return zoneinfo.ZoneInfo(name)

@@ -21,6 +21,7 @@ from sklearn.utils import check_array, check_consistent_length
 from torch import Tensor
 
 from ._validation import as_random_state, check_distribution, check_number, check_share
+from .state_files import check_like, check_numbers
 from .storage import row_blocks
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
 CELL_COUNT = 0.01
 DIAGONAL_COUNT = 1.0
 
+_TINY = 1e-300  # below what a share of T can be
 _LEAST_WEIGHT = 0.5  # of the given labels while training
 _LEAST_ODDS = 0.02  # of each class by a weak annotator: trees and neighbours would be certain
 
@@ -400,7 +402,10 @@ class NoiseMatrix:
         return {"matrix": self.matrix, "counts": self._counts, "stepped": self.stepped}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go back to a state."""
+        """Go back to a state; raise a ValueError for one of other classes."""
+        for name, low, high in (("matrix", _TINY, 1.001), ("counts", 0.0, 1e30)):
+            check_numbers(f"the noise matrix's {name}", state[name], torch.float64, self.matrix.shape, low, high)
+        check_like("whether the noise matrix is estimated", state["stepped"], self.stepped)
         self.matrix, self._counts, self.stepped = state["matrix"], state["counts"], state["stepped"]
 
     def step(self, soft_labels: Tensor) -> None:

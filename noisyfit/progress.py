@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -10,9 +11,13 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
+from .state_files import check_like
+
 __all__ = ["EpochLog"]
 
 _LOG_LINES = 20  # about as many where there is no terminal
+_FIGURES = ("loss", "L_c", "L_p", "L_e", "L_o", "labels_changed", "labels_corrected", "seconds")
+_ROW = {"step": 1, "epoch": 1, **dict.fromkeys(_FIGURES, math.nan)}
 
 
 class EpochLog:
@@ -61,11 +66,18 @@ class EpochLog:
         return {"rows": self._rows, "stopped": self.stopped}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on after the epochs of a state."""
+        """Go on after the epochs of a state; raise a ValueError for what is none."""
+        check_like("whether a callback asked to stop", state["stopped"], False)
+        for row in state["rows"]:
+            check_like("an epoch's row", row, _ROW)
         self._rows, self.stopped = list(state["rows"]), state["stopped"]
         self._started = self._last - sum(row["seconds"] for row in self._rows)
         if self._bar is not None:
             self._bar.update(len(self._rows))
+
+    def n_epochs_of(self, step: int) -> int:
+        """Count the epochs of a step that are done."""
+        return sum(row["step"] == step for row in self._rows)
 
     def open_epoch(self) -> None:
         """Tell the callbacks that an epoch begins."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 from collections import Counter
 from dataclasses import dataclass, field
@@ -12,10 +13,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from .state_files import check_numbers
+
 __all__ = [
     "TrainingLabels",
     "build_label_report",
     "build_summary",
+    "check_labels",
+    "check_size_of_labels",
     "find_fitted",
     "label_report",
     "shown_label",
@@ -26,6 +31,8 @@ _PAIRS_IN_SUMMARY, _CLASSES_IN_SUMMARY = 10, 5
 _OPEN = 0.1  # width of the noise rate's interval from which on the data do not tell
 _SHRUNK = 1 / 3
 _LONGEST_NAME = 40
+_LABELS = (bool, int, float, str, bytes, tuple, datetime.date, datetime.timedelta, type(None))  # of Python
+_LONGEST_LABEL, _LARGEST_LABELS = 1 << 9, 1 << 27  # bytes of one, and of those of all rows
 
 
 @dataclass
@@ -40,6 +47,24 @@ class TrainingLabels:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "changes": None}
+
+
+def check_labels(classes: NDArray[Any], given: NDArray[Any]) -> None:
+    """Raise a ValueError unless labels of a file are numbers of its classes, and take no more memory than is usual."""
+    if classes.ndim != 1 or not all(isinstance(label, _LABELS) for label in classes.tolist()):
+        raise ValueError(f"the classes must be a list of labels, got shape {classes.shape} of {classes.dtype}")
+    check_numbers("the given labels", given, "i", [None], 0, len(classes) - 1)
+    if not len(given):
+        raise ValueError("there must be at least one row")
+    check_size_of_labels(classes, len(given))
+
+
+def check_size_of_labels(classes: NDArray[Any], n_rows: int) -> None:
+    """Raise a ValueError where each row gets a text of the width of a very long one."""
+    if classes.itemsize > _LONGEST_LABEL and classes.itemsize * n_rows > _LARGEST_LABELS:
+        raise ValueError(
+            f"labels of {classes.dtype} take too much memory for {n_rows:,} rows. Fit shorter labels, or objects."
+        )
 
 
 def build_label_report(

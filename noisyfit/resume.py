@@ -14,9 +14,14 @@ from .labels import LabelStore
 from .noise import NoiseMatrix
 from .problem import Problem
 from .progress import EpochLog
+from .state_files import check_count, check_numbers
 from .training import JointNet, Trainer, global_generators
 
-__all__ = ["Blocks", "SavedTraining"]
+__all__ = ["Blocks", "SavedTraining", "restore_labels"]
+
+_N_OF_TWISTER = (
+    624  # numbers in the state of a Mersenne Twister: how many are left and which follows add up to one more
+)
 
 
 @dataclass
@@ -59,8 +64,11 @@ class SavedTraining:
             if self.step == 1:  # that there is room, and that all of it can be written, is to be known before training
                 self.after_epoch(0)
             return 0
-        self._restore(state["parts"])
-        return int(state["epoch"])
+        epoch: int = state["epoch"]
+        with self.checkpoint.told_apart():
+            check_count("the epoch", epoch, high=self.trainer.stage.max_epochs)
+            self._restore(state["parts"], epoch)
+        return epoch
 
     def after_epoch(self, epoch: int) -> None:
         """Write the state, if it is time to."""
@@ -81,14 +89,17 @@ class SavedTraining:
             "random": self.trainer.ranks.gather([generator.get_state() for generator in self._generators()]),
         }
 
-    def _restore(self, parts: dict[str, Any]) -> None:
+    def _restore(self, parts: dict[str, Any], epoch: int) -> None:
         restore_labels(self.blocks, self.problem, self.log, parts)
+        if (parts["labels"]["memory"] is None) != (self.step > 1) or self.log.n_epochs_of(self.step) != epoch:
+            raise ValueError(f"it holds no state after epoch {epoch} of step {self.step}")
         self.trainer.load_state_dict(parts["trainer"])
         self.begin.load_state_dict(parts["begin"])
         if self.blocks.noise.stepped:
             self.trainer.train_on_all()
         random = parts["random"][self.trainer.ranks.rank]
         for generator, state in zip(self._generators(), random, strict=True):  # last: making things draws
+            _check_random(state, generator)
             generator.set_state(state)
 
     def _generators(self) -> list[torch.Generator]:
@@ -97,9 +108,21 @@ class SavedTraining:
 
 
 def restore_labels(blocks: Blocks, problem: Problem, log: EpochLog, parts: dict[str, Any]) -> None:
-    """Put back all of a state but the network."""
-    problem.class_prior.copy_(parts["class_prior"])  # the tensor that the objective holds
+    """Put back all of a state but the network; raise a ValueError for one of other rows or classes."""
+    prior = parts["class_prior"]
+    check_numbers("the class prior", prior, torch.float32, problem.class_prior.shape, 0, 1.001)
+    problem.class_prior.copy_(prior)  # the tensor that the objective holds
     blocks.labels.load_state_dict(parts["labels"])
     blocks.noise.load_state_dict(parts["noise"])
-    blocks.judgement = judgement_from(parts["judgement"])
+    blocks.judgement = judgement_from(parts["judgement"], len(problem.codes), len(problem.classes))
     log.load_state_dict(parts["log"])
+
+
+def _check_random(state: Any, generator: torch.Generator) -> None:
+    """Raise a ValueError for the state of another generator, or one that would read its numbers past their end."""
+    check_numbers("the random state", state, torch.uint8, generator.get_state().shape)
+    if generator.device.type == "cpu":
+        left, following = int(state[8:12].view(torch.int32)), int(state[16:24].view(torch.int64))
+        new = (left, following) == (1, 0)
+        if not new and not (1 <= left <= _N_OF_TWISTER and left + following == _N_OF_TWISTER + 1):
+            raise ValueError("the random state counts other numbers than there are")

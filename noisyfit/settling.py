@@ -22,10 +22,12 @@ from .decision import ExpectedGain, Judgement, choose_rows, expected_gain, inter
 from .judge import Opinion
 from .noise import CELL_COUNT, DIAGONAL_COUNT
 from .sampling import WRONG_ANSWERS, Z, count, interval_of_share, looking_order, stratify
+from .state_files import check_count, check_like, check_numbers
 from .storage import row_blocks
 
 __all__ = [
     "ENOUGH",
+    "MOST_CERTAIN",
     "NOTHING_JUDGED",
     "NO_CHECKS",
     "NO_CLASS",
@@ -39,9 +41,11 @@ __all__ = [
     "published",
 ]
 
+MOST_SEEDS = 50  # whose orders are noted: each takes time whenever labels are settled
 ENOUGH = 20  # answers to sampled rows from which on something is promised
 UNKNOWN = -1  # in place of a class number: looked at, but nobody can tell
 NO_CLASS = -2  # the given label is wrong, and the true one none of the classes
+MOST_CERTAIN = 0.999  # that anybody may ask for
 _SURE = 0.95  # of a bound
 _LIKELY, _OPEN = 0.5, 0.1  # of P(wrong), where words change
 
@@ -134,7 +138,9 @@ class Inquiry:
 
     def with_seed(self, seed: int) -> Inquiry:
         """Note that an order was asked for."""
-        return self if seed in self.seeds else self._replace(seeds=(*self.seeds, seed))
+        # rows of an order that is not noted count as chosen by somebody, which proves less but nothing wrong
+        noted = seed in self.seeds or len(self.seeds) == MOST_SEEDS
+        return self if noted else self._replace(seeds=(*self.seeds, seed))
 
     def ended(self, guarantee: float | None) -> Inquiry:
         """Forget the checks that came after the fit."""
@@ -366,25 +372,30 @@ def describe_inquiry(inquiry: Inquiry) -> dict[str, Any]:
 
 
 def inquiry_from(given: Codes, judgement: Judgement, kept: dict[str, Any]) -> Inquiry:
-    """Give back an inquiry; raise a TypeError where its parts do not fit each other."""
+    """Give back an inquiry; raise a ValueError where its parts do not fit each other."""
     n_rows, n_classes = judgement.soft_labels.shape
-    parts = {
-        **kept,
-        "checks": Checks(*kept["checks"]),
-        "at_fit": Checks(*kept["at_fit"]),
-        "seeds": tuple(kept["seeds"]),
-    }
-    for rows, labels in (parts["checks"], parts["at_fit"]):
-        if rows.ndim != 1 or rows.shape != labels.shape or rows.dtype.kind + labels.dtype.kind != "ii":
-            raise TypeError(f"checks of shapes {rows.shape} and {labels.shape}")
-        if len(rows) and (
-            min(rows.min(), labels.min() - NO_CLASS) < 0 or rows.max() >= n_rows or labels.max() >= n_classes
-        ):
-            raise TypeError("checks of rows or classes that are not there")
-    groups = parts["groups"]
-    if groups is not None and (groups.shape != (n_rows,) or groups.dtype.kind != "i" or groups.min() < 0):
-        raise TypeError(f"groups of {groups.dtype} and shape {groups.shape} for {n_rows} rows")
-    return Inquiry(given, judgement, **parts)
+    checks, at_fit = (_checks_from(kept[name], n_rows, n_classes) for name in ("checks", "at_fit"))
+    seeds, groups, guarantee = tuple(kept["seeds"]), kept["groups"], kept["guarantee"]
+    if not 0 < len(seeds) <= MOST_SEEDS:
+        raise ValueError(f"there must be 1 to {MOST_SEEDS} orders to look in, got {len(seeds)}")
+    for seed in seeds:
+        check_count("the seed of an order", seed, high=(1 << 32) - 1)
+    if groups is not None:
+        check_numbers("groups", groups, "i8", [n_rows], 0, n_rows - 1)
+    check_like("whether the judgement rests on checks", kept["learned"], False)
+    check_numbers("margin", np.array(kept["margin"], float), "f8", [], 0, 1)
+    if guarantee is not None:
+        check_numbers("guarantee", np.array(guarantee, float), "f8", [], 0.5, MOST_CERTAIN)
+    return Inquiry(given, judgement, kept["margin"], groups, checks, seeds, at_fit, kept["learned"], guarantee)
+
+
+def _checks_from(kept: Any, n_rows: int, n_classes: int) -> Checks:
+    rows, labels = kept
+    check_numbers("checked rows", rows, "i8", [None], 0, n_rows - 1)
+    check_numbers("their labels", labels, "i8", rows.shape, NO_CLASS, n_classes - 1)
+    if len(np.unique(rows)) < len(rows):
+        raise ValueError("each row must be checked once")
+    return Checks(rows, labels)
 
 
 NOTHING_JUDGED = dict.fromkeys(

@@ -30,9 +30,10 @@ from .ensembles import Ensemble, StackedNetworks, can_stack, clip_gradients, spa
 from .exceptions import TrainingDivergedError
 from .labels import LabelStore, share_of_earlier
 from .losses import ObjectiveStep, RunningMean, objective_gradient, objective_terms, sum_of_terms
+from .optimizer_state import load_optimizer, load_schedule
 from .ranks import Ranks
 from .sparse_input import TakesSparse
-from .state_files import can_pack
+from .state_files import can_pack, check_like, check_numbers
 from .storage import row_slices
 from .surroundings import usual_surroundings
 
@@ -214,6 +215,14 @@ def can_fuse(optimizer: Any, net_params: dict[str, Any], module: nn.Module, devi
     return known and numbers and not says_itself and not sparse_gradients
 
 
+def load_weights(module: nn.Module, weights: dict[str, Any]) -> None:
+    """Put back what `module.state_dict()` gave; raise a ValueError for the state of another network."""
+    tensors = {name: weight for name, weight in module.state_dict().items() if isinstance(weight, Tensor)}
+    of_modules = module.state_dict().keys() - tensors.keys()  # what they keep beside weights, and know best
+    check_like("the weights", {name: weight for name, weight in weights.items() if name not in of_modules}, tensors)
+    module.load_state_dict(weights)
+
+
 def keep_for_prediction(net: JointNet) -> None:
     """Drop from a trained net all that prediction does not need: optimiser, gradients, callbacks, history."""
     net.trim_for_prediction()
@@ -332,18 +341,26 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go back to a state, in a session."""
-        net = self.net
-        net.module_.load_state_dict(state["weights"])
-        net.optimizer_.load_state_dict(state["optimizer"])
+        """Go back to a state, in a session; raise a ValueError for one that does not fit network or optimizer."""
+        net, running_mean = self.net, state["running_mean"]
+        load_optimizer(net.optimizer_, state["optimizer"], net.module_)
+        load_weights(net.module_, state["weights"])
+        for row in state["history"]:
+            check_like("a loss in the history", row["train_loss"], math.nan)
         net.history_[:] = state["history"]
-        for name, schedule, _ in _schedulers(net):
+        for name, schedule, n_batches in _schedulers(net):
             values, callback = state["schedulers"][name], dict(net.callbacks_)[name]
-            schedule.load_state_dict(values[0])
+            check_like("batches of a schedule", values[1], n_batches)
+            load_schedule(schedule, values[0])
             callback.batch_idx_ = values[1]
+        numbers = {"rate_factor": 1.0, "batches_seen": 0, "unseen_agreement": math.nan}
+        check_like("the numbers of the training", {name: state[name] for name in numbers}, numbers)
+        if running_mean is not None:
+            networks = [] if self.folds is None else [net.module_.n_networks]
+            shape = [*networks, self.labels.n_classes]
+            check_numbers("the running mean", running_mean, torch.float32, shape, high=1.0)
         self._rate_factor, self._batches_seen = state["rate_factor"], state["batches_seen"]
         self.unseen_agreement = state["unseen_agreement"]
-        running_mean = state["running_mean"]
         self._running_mean = None if running_mean is None else running_mean.to(self._device)
 
     def train_on_all(self) -> None:

@@ -18,11 +18,10 @@ from .data import check_texts, labels_to_numpy
 from .decision import judge
 from .problem import check_groups
 from .report import TrainingLabels, build_label_report, build_summary
-from .settling import NO_CHECKS, ContradictionError, Inquiry, Promise, published
+from .settling import MOST_CERTAIN, NO_CHECKS, ContradictionError, Inquiry, Promise, published
 
-__all__ = ["MOST_CERTAIN", "JudgedLabels", "Verdict", "judge_labels"]
+__all__ = ["JudgedLabels", "Verdict", "judge_labels"]
 
-MOST_CERTAIN = 0.999
 _LARGEST_MISS = 0.02  # of 1 by the sum of a row's probabilities
 
 

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .decision import judgement_from
+from .report import check_labels
 from .settling import describe_inquiry, inquiry_from
-from .state_files import read_state, write_state
+from .state_files import UNFIT, check_count, check_like, check_numbers, read_state, write_state
 from .verdict import Verdict
 
 __all__ = ["KeptRows", "KeptVerdict", "read_verdict", "write_verdict"]
@@ -51,9 +52,22 @@ def read_verdict(path: Path) -> KeptVerdict:
     """Read it back; raise a ValueError for a file that is damaged or of another kind."""
     state = read_state(path, _KIND)
     try:
-        judgement = judgement_from(state["judgement"])
-        assert judgement is not None
-        inquiry = inquiry_from(state["given"], judgement, state["inquiry"])
-        return KeptVerdict(Verdict(inquiry, state["classes"], None), KeptRows(*state["about"]))
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError, AssertionError) as error:
+        return _verdict_from(state)
+    except UNFIT as error:
         raise ValueError(f"{path} is damaged: its parts do not fit each other ({error}).") from error
+
+
+def _verdict_from(state: dict[str, Any]) -> KeptVerdict:
+    classes, given, about = state["classes"], state["given"], KeptRows(*state["about"])
+    check_labels(classes, given)
+    check_count("rows of the table", about.n_rows, low=len(given))
+    check_numbers("places of the rows", about.places, "i8", given.shape, 0, about.n_rows - 1)
+    check_like("the column of the labels", about.column, about.column if isinstance(about.column, str) else "")
+    if about.names is not None:
+        check_numbers("names of the rows", about.names, "O" if about.names.dtype == object else "U", given.shape)
+        if not all(isinstance(name, str) for name in about.names.tolist()):
+            raise ValueError("names of the rows must be texts")
+    judgement = judgement_from(state["judgement"], len(given), len(classes))
+    if judgement is None:
+        raise ValueError("there is no judgement")
+    return KeptVerdict(Verdict(inquiry_from(given, judgement, state["inquiry"]), classes, None), about)

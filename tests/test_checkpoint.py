@@ -53,6 +53,24 @@ class CutAt(Callback):
     armed_, seen_ = False, 0
 
 
+class RaisesDecay(Callback):
+    """Changes a setting of the optimizer after each epoch."""
+
+    def on_epoch_end(self, net, **kwargs):
+        for group in net.optimizer_.param_groups:
+            group["weight_decay"] += 0.01
+
+
+class CountsSteps(torch.optim.SGD):
+    """Counts the steps of training in this process."""
+
+    steps = 0
+
+    def step(self, *args, **kwargs):
+        CountsSteps.steps += 1
+        return super().step(*args, **kwargs)
+
+
 class RowsOfWorkers(Dataset):
     """Rows with noise that the workers draw."""
 
@@ -205,7 +223,8 @@ def test_a_killed_process_repeats_no_more_than_an_epoch(blobs, make, tmp_path):
     while kill_at_random(fit, rng, longest):
         kills += 1
         assert kills < 100
-    assert n_steps <= counts.stat().st_size <= n_steps + kills * steps_an_epoch
+    # each fit that goes on takes a step without gradients, to learn what the optimizer keeps
+    assert n_steps <= counts.stat().st_size <= n_steps + kills * (steps_an_epoch + 1)
     assert_same_fit(make(**params).fit(X, y), expected, X)
 
 
@@ -235,6 +254,227 @@ def test_a_fit_of_any_kind_that_was_killed_goes_on_to_the_same_bits(blobs, make,
     assert process.exitcode == -signal.SIGKILL
     assert files(make().checkpoint)[-1] == "step1-epoch000002.safetensors"
     assert_same_fit(make(**params).fit(X, y, **more), expected, X)
+
+
+def test_images_go_on_to_the_same_bits_where_weights_lie_channels_last(make):
+    """What an optimizer keeps for a weight lies in memory as the weight does."""
+    rng = np.random.RandomState(0)
+    X, y = rng.randint(255, size=(40, 3, 8, 8)).astype(np.uint8), np.arange(40) % 3
+    params = {"module_params": {"width": 16}, "cross_fit": 0, "gamma": 0.0, "max_epochs": 3}
+    params |= {"optimizer_params": {"momentum": 0.9}, "lr": 0.05}
+    cut(make(3, **params), X, y)
+    resumed = make(3, **params).fit(X, y)
+    assert resumed.net_.channels_last
+    assert_same_fit(resumed, make(3, **params, checkpoint=None).fit(X, y), X)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        torch.optim.lr_scheduler.CosineAnnealingWarmRestarts,
+        torch.optim.lr_scheduler.CyclicLR,
+        torch.optim.lr_scheduler.ReduceLROnPlateau,
+        torch.optim.lr_scheduler.PolynomialLR,
+    ],
+)
+def test_schedules_and_what_callbacks_change_go_on(blobs, make, policy):
+    X, y, _ = blobs
+    settings = {
+        "CosineAnnealingWarmRestarts": {"T_0": 2},
+        "CyclicLR": {"base_lr": 0.0, "max_lr": 0.2, "step_size_up": 2, "cycle_momentum": True},
+        "PolynomialLR": {"total_iters": 2},
+        "ReduceLROnPlateau": {"patience": 0, "threshold": 1.0, "factor": 0.5},
+    }[policy.__name__]
+    params = {"cross_fit": 0, "gamma": 0.0, "optimizer_params": {"momentum": 0.5}}
+    params["net_params"] = {
+        "callbacks": [("rate", LRScheduler(policy, **settings)), ("decay", RaisesDecay()), ("cut", CutAt(4))]
+    }
+    cut(make(**params), X, y)
+    assert_same_fit(make(**params).fit(X, y), make(**params, checkpoint=None).fit(X, y), X)
+
+
+@pytest.mark.parametrize("name", ["ASGD", "Adafactor", "Adagrad", "Adam", "NAdam", "RAdam", "RMSprop"])
+def test_each_optimizer_goes_on(blobs, make, name):
+    X, y, _ = blobs
+    params = {"cross_fit": 0, "gamma": 0.0, "optimizer": getattr(torch.optim, name), "lr": 0.01, "max_epochs": 3}
+    cut(make(3, **params), X, y)
+    assert_same_fit(make(3, **params).fit(X, y), make(3, **params, checkpoint=None).fit(X, y), X)
+
+
+def within(tree, *path):
+    """Give the part of a state that the keys lead to."""
+    for key in path:
+        tree = tree[key]
+    return tree
+
+
+def change_last_state(clf, change):
+    """Let a function change the last state that a fit has written; its digest is right again."""
+    last = max(clf.checkpoint.rglob("*.safetensors"))
+    kind = "result" if last.name.startswith("result") else "checkpoint"
+    state = state_files.read_state(last, kind)
+    change(state)
+    state_files.write_state(last, kind, state)
+
+
+OPTIMIZERS = {
+    "SGD": {"optimizer_params": {"momentum": 0.9}},
+    "Adam": {"optimizer": torch.optim.Adam, "lr": 0.01},
+    "AdamW": {"optimizer": torch.optim.AdamW, "lr": 0.01},
+    "NAdam": {"optimizer": torch.optim.NAdam, "lr": 0.01},
+}
+BUFFERS = {
+    "of one number": lambda buffer: torch.zeros(1),
+    "of none": lambda buffer: buffer.new_zeros(10**9, 0),
+    "transposed": lambda buffer: torch.zeros(buffer.shape[::-1]),
+    "float64": lambda buffer: buffer.double(),
+    "text": lambda buffer: "zeros",
+    "none": lambda buffer: None,
+}
+
+
+@pytest.mark.parametrize("buffer", BUFFERS.values(), ids=BUFFERS)
+@pytest.mark.parametrize("params", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_what_an_optimizer_keeps_must_fit_its_weights(blobs, make, params, buffer):
+    """Fused kernels would write past the end of what is too small: the process would end."""
+    X, y, _ = blobs
+    params = {"cross_fit": 0, "gamma": 0.0, "module_params": {"hidden": (500,)}, **params}
+    cut(make(3, **params), X, y)
+
+    def change(state):
+        kept = within(state, "parts", "trainer", "optimizer", "state")
+        for buffers in kept.values():
+            buffers.update({name: buffer(value) for name, value in buffers.items() if value.ndim == 2})
+
+    change_last_state(make(3, **params), change)
+    with pytest.raises(
+        ValueError, match=r"step1-epoch000002\.safetensors does not fit this fit: what the optimizer keeps"
+    ):
+        make(3, **params).fit(X, y)
+
+
+@pytest.mark.parametrize(("params", "left"), [(OPTIMIZERS["SGD"], [0]), ({"optimizer": torch.optim.Adagrad}, [])])
+def test_an_optimizer_may_lack_the_state_of_some_weights(blobs, make, params, left):
+    """Where it begins with one for each, a state without is none of its own."""
+    X, y, _ = blobs
+    params = {"cross_fit": 0, "gamma": 0.0, **params}
+    cut(make(3, **params), X, y)
+
+    def change(state):
+        optimizer = within(state, "parts", "trainer", "optimizer")
+        optimizer["state"] = {weight: kept for weight, kept in optimizer["state"].items() if weight in left}
+
+    change_last_state(make(3, **params), change)
+    with contextlib.nullcontext() if left else pytest.raises(ValueError, match="keeps something for each weight"):
+        make(3, **params).fit(X, y)
+
+
+def test_flags_that_choose_kernels_are_those_of_the_fit(blobs, make):
+    X, y, _ = blobs
+    params = {"cross_fit": 0, "gamma": 0.0, "optimizer": torch.optim.Adam, "lr": 0.01}
+    cut(make(3, **params), X, y)
+
+    def change(state):
+        (group,) = within(state, "parts", "trainer", "optimizer", "param_groups")
+        group.update(fused=None, foreach=True, amsgrad=True, params=list(reversed(group["params"])))
+
+    change_last_state(make(3, **params), change)
+    assert_same_fit(make(3, **params).fit(X, y), make(3, **params, checkpoint=None).fit(X, y), X)
+
+
+TRAINER, LABELS = ("parts", "trainer"), ("parts", "labels")
+HOSTILE_PARTS = {
+    "a class too many": ((*LABELS, "codes"), lambda codes: codes + 2),
+    "a row too few": ((*LABELS, "codes_before"), lambda codes: codes[1:]),
+    "labels of floats": ((*LABELS, "codes"), torch.Tensor.float),
+    "changes of rows beyond": ((*LABELS, "changes"), lambda _: [(torch.tensor([90]), torch.tensor([0]))]),
+    "changes to classes beyond": ((*LABELS, "changes"), lambda _: [(torch.tensor([0]), torch.tensor([3]))]),
+    "averages of NaN": ((*LABELS, "averages"), lambda _: torch.full((90, 3), torch.nan)),
+    "outputs of another shape": ((*LABELS, "memory", "ring"), lambda ring: ring[:, :1]),
+    "outputs of nothing": ((*LABELS, "memory", "ring"), torch.zeros_like),
+    "epochs of outputs": ((*LABELS, "memory", "epochs"), lambda _: -1),
+    "no outputs": ((*LABELS, "memory"), lambda _: None),
+    "T of another shape": (("parts", "noise", "matrix"), lambda matrix: matrix[:2]),
+    "T of zeros": (("parts", "noise", "matrix"), torch.zeros_like),
+    "counts below zero": (("parts", "noise", "counts"), torch.neg),
+    "a prior of one class": (("parts", "class_prior"), lambda prior: prior[:1]),
+    "a judgement": (("parts", "judgement"), lambda _: (1, 2, 3)),
+    "when to begin": (("parts", "begin", "waited"), lambda _: "soon"),
+    "rows of the log": (("parts", "log", "rows"), lambda epochs: epochs + epochs),
+    "weights of another shape": ((*TRAINER, "weights", "4.bias"), lambda bias: bias[:1]),
+    "weights by other names": ((*TRAINER, "weights"), lambda _: {}),
+    "a rate of nothing": ((*TRAINER, "rate_factor"), lambda _: 0.0),
+    "a history without losses": ((*TRAINER, "history"), lambda history: [{} for _ in history]),
+    "a running mean": ((*TRAINER, "running_mean"), lambda _: torch.zeros(90)),
+    "no weights' state": ((*TRAINER, "optimizer", "state"), lambda _: {99: {}}),
+    "momentum": ((*TRAINER, "optimizer", "param_groups", 0, "momentum"), lambda _: 2.0),
+    "no groups": ((*TRAINER, "optimizer", "param_groups"), lambda _: []),
+    "random numbers": (("parts", "random", 0, 0), lambda state: state[:100]),
+    "random numbers beyond the end": (("parts", "random", 0, 0), lambda state: overrun(state)),
+    "no random numbers": (("parts", "random"), lambda _: []),
+    "another epoch": (("epoch",), lambda _: 5),
+    "another step": (("step",), lambda _: 2),
+    "a seed": (("seed",), lambda _: -1),
+    "a seed of another fit": (("seed",), lambda seed: seed + 1),
+    "no parts": (("parts",), lambda _: None),
+}
+
+
+def overrun(state):
+    """Let a Mersenne Twister count more numbers than it has."""
+    state = state.clone()
+    state[8:12], state[16:24] = (
+        torch.tensor([624], dtype=kind).view(torch.uint8) for kind in (torch.int32, torch.int64)
+    )
+    return state
+
+
+@pytest.mark.parametrize(("path", "change"), HOSTILE_PARTS.values(), ids=HOSTILE_PARTS)
+def test_a_state_that_does_not_fit_is_refused(blobs, make, path, change):
+    X, y, _ = blobs
+    params = {"cross_fit": 0, "gamma": 0.0, "begin": 1, "optimizer_params": {"momentum": 0.5}}
+    cut(make(3, **params), X, y)
+
+    def change_part(state):
+        *outer, last = path
+        within(state, *outer)[last] = change(within(state, *path))
+
+    change_last_state(make(3, **params), change_part)
+    remedy = r"Delete this file to go on from step1-epoch000001\.safetensors\."
+    with pytest.raises(ValueError, match=rf"step1-epoch000002\.safetensors does not fit this fit: .*{remedy}"):
+        make(3, **params).fit(X, y)
+
+
+def test_a_finished_fit_takes_names_from_the_caller(blobs, make):
+    """The fingerprint does not know them: the same numbers may be another table's."""
+    X, y, _ = blobs
+
+    def named(prefix):
+        return pd.DataFrame(X, columns=list(f"{prefix}bcde"), index=[f"{prefix}{i}" for i in range(len(X))])
+
+    params = {"net_params": None}
+    make(**params).fit(named("a"), y)
+    other = make(**params).fit(named("z"), y)
+    assert other.feature_names_in_.tolist() == ["z", "b", "c", "d", "e"]
+    assert other.label_report().index[0] == "z0"
+    assert other.rows_to_check(1).index[0][0] == "z"
+    nameless = make(**params).fit(X, y)
+    assert files(nameless.checkpoint) == ["result.safetensors"]
+    assert nameless.label_report().index.equals(pd.RangeIndex(len(X)))
+    assert not hasattr(nameless, "feature_names_in_")
+
+
+def test_a_result_of_other_rows_is_refused(blobs, make):
+    X, y, _ = blobs
+    clf = make(net_params=None).fit(X, y)
+
+    def change(state):
+        arrays = state["fit"]["arrays"]
+        arrays["soft_labels_"] = arrays["soft_labels_"][1:]
+
+    change_last_state(clf, change)
+    with pytest.raises(ValueError, match=r"result\.safetensors does not fit this fit: soft_labels_ .* to begin anew"):
+        make(net_params=None).fit(X, y)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped"])
@@ -493,22 +733,6 @@ def test_fingerprints_are_the_same_for_the_same_fit(blobs, tmp_path):
     assert name_of(blobs) == name_of(blobs, verbose=1, checkpoint="here", label_store="file", checkpoint_every=3)
     assert name_of(blobs, augment=partial(torch.mul, other=2)) == name_of(blobs, augment=partial(torch.mul, other=2))
     assert name_of(blobs, net_params={"callbacks": [CutAt(1)]}) == name_of(blobs, net_params={"callbacks": [CutAt(1)]})
-
-
-def test_names_of_rows_and_features_tell_fits_apart(blobs):
-    """A finished fit gives them back."""
-    X, y, _ = blobs
-    named = pd.DataFrame(X, columns=list("abcde"))
-    dated = named.set_index(pd.date_range("2020-01-01", periods=90))
-    others = [named.set_index(named.index + 1), dated, named.rename(columns={"a": "z"}), X]
-    assert len({full_name_of(rows, y) for rows in [named, *others]}) == 5
-    assert full_name_of(named, y) == full_name_of(named.copy(), y)
-
-
-def full_name_of(X, y):
-    clf = JointOptimizationClassifier()
-    problem = check_problem(clf, X, y, None, None, None, 0)
-    return fingerprint({}, 0, problem, None, columns=getattr(clf, "feature_names_in_", None))
 
 
 def test_a_dataset_is_known_by_its_code_and_attributes(blobs):

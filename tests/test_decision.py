@@ -7,7 +7,6 @@ import pytest
 
 import noisyfit.decision
 from noisyfit.decision import (
-    bearings_from,
     choose_rows,
     expected_gain,
     judge,
@@ -181,14 +180,15 @@ def test_what_a_file_keeps_comes_back():
     def plain(value):
         return tuple(map(plain, value)) if isinstance(value, tuple) else value
 
-    back = judgement_from(plain(judgement))
+    shape = outputs[0].shape
+    back = judgement_from(plain(judgement), *shape)
     assert back.expected_gain == judgement.expected_gain
     assert back.expected_gain.low == judgement.expected_gain.low
     np.testing.assert_array_equal(back.bearings.opinion.pairs, judgement.bearings.opinion.pairs)
-    assert judgement_from(None) is None
-    matrix, setting, opinion, least = judgement.bearings
-    with pytest.raises(TypeError, match="shapes"):
-        bearings_from((matrix[:1], setting, opinion, least))
+    assert judgement_from(None, *shape) is None
+    small = judgement.bearings._replace(transition_matrix=judgement.bearings.transition_matrix[:1])
+    with pytest.raises(ValueError, match="the noise matrix must be f8 of shape"):
+        judgement_from(plain(judgement._replace(bearings=small)), *shape)
 
 
 @pytest.mark.parametrize(("interval", "rounded"), [((0.0049, 0.123), (0.0, 0.13)), ((0.5, 0.5), (0.5, 0.5))])

@@ -1,14 +1,19 @@
 """Model files: what is saved comes back, and what is broken or hostile raises instead of running."""
 
 import copy
+import dataclasses
+import datetime
 import json
 import random
 import shutil
 import stat
 import subprocess
 import sys
+import time
+import zoneinfo
 from pathlib import Path
 
+import dateutil.tz
 import numpy as np
 import pandas as pd
 import pytest
@@ -149,6 +154,90 @@ def test_an_index_that_a_file_cannot_hold_gives_way_to_row_numbers(iris, tmp_pat
     with pytest.warns(UserWarning, match="index of period"):
         clf.save(tmp_path / "model")
     assert JointOptimizationClassifier.load(tmp_path / "model").label_report().index.equals(pd.RangeIndex(150))
+
+
+DAYS = pd.date_range("2026-01-01", periods=6)
+INDEXES = {
+    "range": pd.RangeIndex(3, 15, 2, name=("a", 1)),
+    "large numbers": pd.Index([2**60 + 1, 1, 1, -5, 3, 4], name=float("nan")),
+    "numbers and gaps": pd.Index([2**60 + 1, None, 1, -5, 3, 4], dtype="Int64"),
+    "large unsigned": pd.Index([2**63 + 1, None, 1, 5, 3, 4], dtype="UInt64"),
+    "bools and gaps": pd.Index([True, None, False] * 2, dtype="boolean"),
+    "floats": pd.Index([1.5, np.nan, np.inf, -0.0, 0.1, 1e-320]),
+    "texts and gaps": pd.Index(["a", None, "", "b", "c", "d"]),
+    "nullable texts": pd.Index(["a", None, "", "b", "c", "d"], dtype="string"),
+    "objects": pd.Index([1, "a", 2.5, None, True, ("x", 1)], dtype=object, tupleize_cols=False),
+    "numbers as objects": pd.Index([10**30, 2, 3, 4, 5, 6], dtype=object),
+    "tuples": pd.Index([("a", i) for i in range(6)], dtype=object, tupleize_cols=False),
+    "durations": pd.timedelta_range("1s", periods=6),
+    "dates": pd.DatetimeIndex([*DAYS[:5], pd.NaT]),
+    "a zone": DAYS.tz_localize(zoneinfo.ZoneInfo("America/New_York")),
+    "an offset": DAYS.tz_localize(datetime.timezone(-datetime.timedelta(hours=3, minutes=30))),
+    "levels": pd.MultiIndex.from_arrays([DAYS.tz_localize("Europe/Berlin"), ["a", None] * 3], names=["day", None]),
+}
+LOST = {
+    "periods": pd.period_range("2026-01", periods=6, freq="M"),
+    "levels of periods": pd.MultiIndex.from_arrays([pd.period_range("2026-01", periods=6, freq="M"), range(6)]),
+    "categories": pd.CategoricalIndex(list("aabbcc")),
+    "levels of categories": pd.MultiIndex.from_arrays([pd.Categorical(list("aabbcc")), range(6)]),
+    "intervals": pd.interval_range(0, 6),
+    "a zone of dateutil": DAYS.tz_localize(dateutil.tz.gettz("Europe/Berlin")),
+    "an offset with a name": DAYS.tz_localize(datetime.timezone(datetime.timedelta(hours=2), "here")),
+    "dates as objects": pd.Index([datetime.date(2026, 1, 1)] * 6, dtype=object),
+    "complex": pd.Index([1j] * 6),
+    "named by a date": pd.RangeIndex(6, name=pd.Timestamp("2026-01-01")),
+    "many levels": pd.MultiIndex.from_arrays([range(6)] * 40),
+}
+
+
+@pytest.fixture(scope="module")
+def of_six():
+    return JointOptimizationClassifier(**SMALL, cross_fit=0, gamma=0.0).fit(np.arange(12.0).reshape(6, 2), [0, 1] * 3)
+
+
+def save_with_index(clf, index, path):
+    clf = copy.copy(clf)
+    clf._training_labels_ = dataclasses.replace(clf._training_labels_, index=index)
+    clf.save(path)
+    return JointOptimizationClassifier.load(path).label_report().index
+
+
+@pytest.mark.parametrize("index", INDEXES.values(), ids=INDEXES)
+def test_an_index_comes_back_as_it_was(of_six, index, tmp_path):
+    back = save_with_index(of_six, index, tmp_path / "model")
+    pd.testing.assert_index_equal(back, index, exact="equiv", check_freq=False)
+
+
+@pytest.mark.parametrize("index", LOST.values(), ids=LOST)
+def test_an_index_that_would_come_back_as_another_gives_way(of_six, index, tmp_path):
+    with pytest.warns(UserWarning, match="cannot hold an index of .*: row numbers take its place"):
+        back = save_with_index(of_six, index, tmp_path / "model")
+    assert back.equals(pd.RangeIndex(6))
+
+
+ZONES = [
+    "dateutil//etc/passwd",
+    "dateutil/Europe/Berlin",
+    "/etc/localtime",
+    "../zoneinfo/UTC",
+    "Europe/Nowhere",
+    "UTC+25:00",
+]
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_a_zone_of_a_file_opens_no_path(of_six, tmp_path, zone):
+    save_with_index(of_six, DAYS.tz_localize("Europe/Berlin"), tmp_path / "model")
+    state = read_state(tmp_path / "model", "model")
+    kind, (values, _), names = state["fit"]["index"]
+    state["fit"]["index"] = kind, (values, zone), names
+    write_state(tmp_path / "model", "model", state)
+    opened, watching = [], [True]
+    sys.addaudithook(lambda event, args: opened.append(str(args[0])) if watching[0] and event == "open" else None)
+    with pytest.raises(ValueError, match="cannot be loaded"):
+        JointOptimizationClassifier.load(tmp_path / "model")
+    watching[0] = False
+    assert all(path.startswith((str(tmp_path), *zoneinfo.TZPATH)) or "tzdata" in path for path in opened)
 
 
 def test_a_file_of_an_earlier_release_still_predicts(iris):
@@ -327,19 +416,139 @@ def test_no_word_of_a_hostile_file_is_executed(fitted, saved, iris):
     assert 0 < loaded < 500
 
 
-def test_a_small_file_cannot_ask_for_large_memory(saved):
+def _networks_by_one_name(state):
+    network = state["fit"]["network"]
+    network.update(kind="list", n_networks=10**9)
+    network["weights"] = {f"networks.{10**9 - 1}.{name}": weight for name, weight in network["weights"].items()}
+
+
+def _networks_without_weights(state):
+    state["fit"]["network"].update(kind="stacked", n_networks=10**9)
+    weights = state["fit"]["network"]["weights"]
+    weights.update({name: weight.new_zeros(10**9, 0) for name, weight in weights.items()})
+
+
+def _many_layers(state):
+    state["params"]["module_params"] = ("value", {"hidden": (1,) * 10**5})
+
+
+def _wide_layers(state):
+    state["params"]["module_params"] = ("value", {"hidden": (10**8, 10**8)})
+
+
+def _many_orders(state):
+    state["fit"]["inquiry"]["seeds"] = tuple(range(10**4))
+
+
+def _many_groups(state):
+    state["fit"]["inquiry"]["groups"] = np.full(150, 10**12)
+
+
+def _many_pairs(state):
+    n = 10**6
+    state["fit"]["bearings"] = list(state["fit"]["bearings"])
+    state["fit"]["bearings"][2] = np.zeros((n, 2)), np.full(n, 1 / n)
+
+
+def _long_index(state):
+    state["fit"]["index"] = "range", (0, 10**9, 1), [None]
+
+
+def _many_levels(state):
+    state["fit"]["index"] = "levels", [("range", (0, 150, 1), [None])] * 10**4, [None] * 10**4
+
+
+def _large_rows(state):
+    state["fit"]["input"] = (10**6, 10**6), "float32", False
+
+
+def _long_labels(state):
+    fit, n = state["fit"], 20_000
+    fit["classes"] = np.array(["a", "b", "c"], dtype="U30000")
+    fit["given"] = fit["corrected"] = np.zeros(n, np.int64)
+    fit["arrays"]["soft_labels_"] = np.zeros((n, 3), np.float32)
+
+
+LARGE = [_networks_by_one_name, _networks_without_weights, _many_layers, _wide_layers, _many_orders, _many_groups]
+LARGE += [_many_pairs, _long_index, _many_levels, _large_rows, _long_labels]
+
+
+@pytest.mark.parametrize("change", LARGE, ids=lambda change: change.__name__.strip("_"))
+def test_a_small_file_cannot_ask_for_large_memory_or_much_time(saved, change):
     state = read_state(saved, "model")
-    for change in ({"n_networks": 10**12}, {"kind": "list", "n_networks": 10**12}):
-        hostile = copy.deepcopy(state)
-        hostile["fit"]["network"].update(change)
-        write_state(saved, "model", hostile)
-        with pytest.raises(ValueError, match="do not fit each other"):
-            JointOptimizationClassifier.load(saved)
-    hostile = copy.deepcopy(state)
-    hostile["params"]["module_params"] = ("value", {"hidden": (10**8, 10**8)})
-    write_state(saved, "model", hostile)
-    with pytest.raises(ValueError, match="must be the network that was saved"):
+    change(state)
+    write_state(saved, "model", state)
+    start = time.process_time()
+    with pytest.raises(ValueError, match="cannot be loaded|damaged"):
         JointOptimizationClassifier.load(saved)
+    assert time.process_time() - start < 2
+
+
+class OfAnyWidth(nn.Sequential):
+    """A network of one's own that is as wide as it is told."""
+
+    def __init__(self, n_features, n_classes, hidden):
+        super().__init__(nn.Linear(n_features, hidden), nn.Linear(hidden, n_classes))
+
+
+def test_a_network_of_ones_own_takes_no_memory_beyond_its_weights(iris, tmp_path):
+    params = SMALL | {"module": OfAnyWidth, "module_params": {"hidden": 3}}
+    JointOptimizationClassifier(**params).fit(*iris).save(tmp_path / "model")
+    state = read_state(tmp_path / "model", "model")
+    state["params"]["module_params"] = ("value", {"hidden": 10**9})
+    write_state(tmp_path / "model", "model", state)
+    with pytest.raises(ValueError, match=r"'layers.0.bias' is torch.float32 .3, 1000000000, 1. in the network"):
+        JointOptimizationClassifier.load(tmp_path / "model", module=OfAnyWidth)
+
+
+def write_description(path, kind, state, tensors):
+    """Write what `write_state` never would."""
+    text = json.dumps({"format": 1, "kind": kind, "state": state})
+    save_file(tensors, path, metadata={"noisyfit": f"{state_files._digest(text, tensors)} {text}"})
+
+
+TEXT = torch.from_numpy(np.frombuffer(b'["a", "b"]', np.uint8).copy())
+TRICKS = {
+    "wide strings": ({"items": "0", "width": 2**25}, {"0": TEXT}),
+    "many strings of some width": (
+        [{"items": str(i), "width": 5 * 2**20} for i in range(9)],
+        {str(i): TEXT.clone() for i in range(9)},
+    ),
+    "one text again and again": ([{"items": "0", "width": None}] * 2, {"0": TEXT}),
+    "a text within itself": (
+        {"items": "0", "width": None},
+        {"0": torch.tensor(list(b'[{"items": "0"}]'), dtype=torch.uint8)},
+    ),
+    "keys of one hash": ({"dict": [[k * (2**61 - 1), 0] for k in range(5000)]}, {}),
+    "a list as a key": ({"dict": [[[], 0]]}, {}),
+    "bools of other numbers": ({"array": "0", "kind": "b1"}, {"0": torch.tensor([2], dtype=torch.uint8)}),
+    "tensors of such bools": ({"tensor": "0"}, {"0": torch.tensor([2], dtype=torch.uint8).view(torch.bool)}),
+}
+
+
+@pytest.mark.parametrize(("packed", "tensors"), TRICKS.values(), ids=TRICKS)
+def test_tricks_of_a_description_are_refused(tmp_path, packed, tensors):
+    write_description(tmp_path / "file", "model", {"dict": [["x", packed]]}, tensors)
+    start = time.process_time()
+    with pytest.raises(ValueError, match="damaged"):
+        read_state(tmp_path / "file", "model")
+    assert time.process_time() - start < 1
+
+
+def test_texts_of_which_one_is_long_come_back_as_objects(tmp_path):
+    texts = np.array(["a"] * 1000 + ["b" * 30_000])
+    write_state(tmp_path / "file", "model", {"texts": texts})
+    back = read_state(tmp_path / "file", "model")["texts"]
+    assert back.dtype == object
+    assert (back == texts).all()
+
+
+def test_more_orders_than_a_file_may_hold_are_not_noted(fitted, tmp_path):
+    clf = copy.copy(fitted)
+    first = [clf.rows_to_check(3, random_state=seed).index.tolist() for seed in range(60)]
+    clf.save(tmp_path / "model")
+    loaded = JointOptimizationClassifier.load(tmp_path / "model")
+    assert [loaded.rows_to_check(3, random_state=seed).index.tolist() for seed in range(60)] == first
 
 
 def test_deeply_nested_json_is_refused(saved):

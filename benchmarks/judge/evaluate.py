@@ -105,7 +105,7 @@ def frontier(fits: list[Fit], kind: str, cautions: list[float]) -> pd.DataFrame:
     """
     odds, found = left_out(fits), {}
     variants: dict[str, list[Any]] = {f"caution {share}": [(decision, "_CAUTION", share)] for share in cautions}
-    variants |= {f"{n} alike": [(judge, "_ALIKE", n)] for n in (50, 100, 400, 800)}
+    variants |= {f"{n} alike": [(judge, "ALIKE", n)] for n in (50, 100, 400, 800)}
     variants["however little is known"] = [(decision, "_LEAST_AGREEMENT", -np.inf)]
     variants["classes may vanish"] = [(decision, "_most_to_lose", lambda given, *_: np.full(given.max() + 1, np.inf))]
     for name, patches in variants.items():
