@@ -82,5 +82,11 @@ def import_extra(module: str, extra: str) -> ModuleType:
         raise ImportError(f"This needs {package}. Install it with: pip install 'noisyfit[{extra}]'") from error
 
 
+def is_of_memory(error: BaseException) -> bool:
+    """Say whether there was not enough memory."""
+    of_torch = isinstance(error, RuntimeError) and ("out of memory" in str(error) or "allocate memory" in str(error))
+    return of_torch or isinstance(error, MemoryError)
+
+
 def _spaced(hint: str) -> str:
     return f" {hint}" if hint else ""

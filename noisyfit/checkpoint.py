@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ._validation import is_of_memory
 from .ranks import Ranks
 from .state_files import UNFIT, check_count, read_state, write_state
 
@@ -108,7 +109,7 @@ class Checkpoint(NoCheckpoint):
         try:
             yield
         except UNFIT as error:
-            if isinstance(error, RuntimeError) and "memory" in str(error):
+            if is_of_memory(error):
                 raise
             raise self._refused(f"{self._read_from} does not fit this fit: {_told(error)}.") from error
 
@@ -132,7 +133,8 @@ class Checkpoint(NoCheckpoint):
         with _lock(self.folder, exclusive=True) as nobody_writes:
             if nobody_writes:
                 for path in self.folder.glob(".*"):  # what a killed process has left behind
-                    path.unlink(missing_ok=True)
+                    with contextlib.suppress(OSError):  # others may have made folders there
+                        path.unlink()
 
     def _write(self, name: str, kind: str, content: dict[str, Any]) -> None:
         with _lock(self.folder, exclusive=False):

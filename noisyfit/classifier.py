@@ -16,7 +16,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from ._parameters import check_parameters, loader_params
-from ._validation import as_random_state
+from ._validation import as_random_state, is_of_memory
 from .callbacks import CallbackSupportMixin, with_callbacks
 from .checkpoint import NoCheckpoint, open_checkpoint
 from .data import as_rows, check_inputs, check_same_pixels
@@ -31,7 +31,7 @@ from .paper import paper_params
 from .problem import Problem, check_problem, encode_given
 from .progress import EpochLog
 from .ranks import Ranks, find_ranks
-from .report import shrunk_classes
+from .report import shown_label, shrunk_classes
 from .surroundings import usual_surroundings
 from .training import isolated_rng
 from .verdict import JudgedLabels
@@ -665,9 +665,11 @@ def _warn_of_trouble(clf: JointOptimizationClassifier) -> None:
         warnings.warn(text, CorrectionRefusedWarning, stacklevel=_CALLER_OF_FIT)
     elif (clf.corrected_labels_ == first).all():
         remedy = "Lower `lr`, raise `alpha`, or, with a network of your own, scale X first."
-        warnings.warn(f"All corrected labels are {first}. {remedy}", LabelCollapseWarning, stacklevel=_CALLER_OF_FIT)
+        warnings.warn(
+            f"All corrected labels are {shown_label(first)}. {remedy}", LabelCollapseWarning, stacklevel=_CALLER_OF_FIT
+        )
     elif clf._bearings_ is not None and (shrunk := shrunk_classes(clf)):
-        told = ", ".join(f"{name} from {before:,} to {after:,}" for name, before, after in shrunk[:5])
+        told = ", ".join(f"{shown_label(name)} from {before:,} to {after:,}" for name, before, after in shrunk[:5])
         text = (
             f"Classes that lose a third of their labels or more: {told}. Look at them before you trust the correction."
         )
@@ -688,11 +690,6 @@ def _all_or_nothing(estimator: BaseEstimator) -> Iterator[None]:
         for name in fitted():
             delattr(estimator, name)
         estimator.__dict__.update(before)
-        if _is_of_memory(error):
+        if is_of_memory(error):
             error.add_note("The fit ran out of memory. Lower `batch_size`, `window` or `cross_fit`.")
         raise
-
-
-def _is_of_memory(error: BaseException) -> bool:
-    of_torch = isinstance(error, RuntimeError) and ("out of memory" in str(error) or "allocate memory" in str(error))
-    return of_torch or isinstance(error, MemoryError)

@@ -29,7 +29,7 @@ from .report import TrainingLabels
 from .resume import Blocks, SavedTraining, restore_labels
 from .settling import NOTHING_JUDGED, Inquiry, published
 from .storage import choose_place
-from .training import JointNet, Stage, Trainer, build_net, keep_for_prediction
+from .training import JointNet, Stage, Trainer, build_net, keep_for_prediction, out_of_turn
 
 __all__ = ["JointOptimization"]
 
@@ -108,7 +108,7 @@ class JointOptimization:
             self._optimise()
             self._judge([])
         else:
-            with self.problem.witness.asked_meanwhile() as outputs_of_witness:
+            with self.problem.witness.asked_meanwhile(out_of_turn) as outputs_of_witness:
                 self._optimise()
                 self._judge([outputs_of_witness()])
 

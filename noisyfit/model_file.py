@@ -318,8 +318,8 @@ def _restore_module(clf: Any, network: dict[str, Any], kind: InputKind, n_classe
     if ours:  # sizes are the file's word: no memory is taken before they are known to be those of its weights
         _check_lengths(clf.module_params or {}, len(weights))
         with torch.device("meta"):  # where nothing is drawn
-            _check_weights(network, make())
-            module = _combine(network, make)
+            _check_weights(network, make().float())  # whatever the default dtype is
+            module = _combine(network, lambda: make().float())
     else:
         with isolated_rng(0, torch.device("cpu")):  # a network is initialised, then its weights are replaced
             if not isinstance(clf.module, nn.Module):

@@ -58,6 +58,9 @@ def load_optimizer(optimizer: Optimizer, state: dict[str, Any], module: nn.Modul
 
 def load_schedule(schedule: Any, state: dict[str, Any]) -> None:
     """Put back what a torch scheduler's `state_dict()` gave; raise a ValueError for that of another one."""
+    if type(schedule) not in vars(torch.optim.lr_scheduler).values():
+        schedule.load_state_dict(state)  # it knows itself what its state means
+        return
     own = schedule.state_dict()
     check_like("the schedule's state", state, _with_any_rates(own))
     schedule.load_state_dict(_changing(schedule, state, own))
@@ -65,8 +68,6 @@ def load_schedule(schedule: Any, state: dict[str, Any]) -> None:
 
 def _changing(schedule: Any, state: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     """Take from a file what the steps of one of torch's schedules change; the rest says how it was made."""
-    if type(schedule) not in vars(torch.optim.lr_scheduler).values():
-        return state
     made_with = inspect.signature(type(schedule)).parameters.keys() - {"last_epoch"}
     taken = {name: state[name] for name, value in own.items() if name not in made_with and _is_numbers(value)}
     inner = getattr(schedule, "_schedulers", None)
@@ -132,21 +133,27 @@ def _usual_state(optimizer: Optimizer, module: nn.Module) -> dict[Any, dict[str,
 
 def _adopted(weight: Any, kept: Any, usual: dict[Any, dict[str, Any]], of_torch: bool) -> Any:
     """Give what a file keeps for a weight, in the layout of what the optimizer keeps for it."""
-    if not of_torch and not (weight in usual and isinstance(kept, dict)):
-        return kept
+    if not of_torch:  # it knows itself what its numbers mean
+        own = usual.get(weight, {})
+        return _laid_out_like(own, kept) if isinstance(kept, dict) else kept
     if weight not in usual or not isinstance(kept, dict):
         raise ValueError(f"the optimizer keeps nothing for a weight {str(weight)[:40]!r}")
     own, what = usual[weight], f"what the optimizer keeps for weight {weight}"
-    more = {} if of_torch else {name: value for name, value in kept.items() if name not in own}
-    kept = {name: value for name, value in kept.items() if name not in more}
     check_like(what, kept, own)
-    adopted = dict(kept)
     for name, value in own.items():
-        if isinstance(value, Tensor):
-            if value.ndim == 0:
-                _check_single(f"{what}, {name},", float(kept[name]), float(value))
-            adopted[name] = torch.empty_like(value).copy_(kept[name])
-    return more | adopted
+        if isinstance(value, Tensor) and value.ndim == 0:
+            _check_single(f"{what}, {name},", float(kept[name]), float(value))
+    return _laid_out_like(own, kept)
+
+
+def _laid_out_like(own: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
+    """Copy tensors into the like of those that the optimizer keeps under their names; leave the rest as it is."""
+    laid_out = dict(kept)
+    for name, value in own.items():
+        other = kept.get(name)
+        if isinstance(value, Tensor) and isinstance(other, Tensor) and value.shape == other.shape:
+            laid_out[name] = torch.empty_like(value, dtype=other.dtype).copy_(other)
+    return laid_out
 
 
 def _zeros_like(kept: dict[str, Any]) -> dict[str, Any]:

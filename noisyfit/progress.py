@@ -73,7 +73,7 @@ class EpochLog:
         self._rows, self.stopped = list(state["rows"]), state["stopped"]
         self._started = self._last - sum(row["seconds"] for row in self._rows)
         if self._bar is not None:
-            self._bar.update(len(self._rows))
+            self._bar.update(len(self._rows) - self._bar.n)
 
     def n_epochs_of(self, step: int) -> int:
         """Count the epochs of a step that are done."""

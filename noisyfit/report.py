@@ -125,7 +125,7 @@ def _told_unjudged(clf: Any) -> list[str]:
     if fixed is None or not fixed.any():
         return []
     held = np.unique(clf._training_labels_.given[fixed])
-    names = ", ".join(map(str, clf.classes_[held[:_CLASSES_IN_SUMMARY]]))
+    names = ", ".join(map(shown_label, clf.classes_[held[:_CLASSES_IN_SUMMARY]]))
     rest = f" and {len(held) - _CLASSES_IN_SUMMARY:,} others" if len(held) > _CLASSES_IN_SUMMARY else ""
     why = "almost all rows of such a class lie in one group, or there are fewer than networks"
     return [f"labels that cannot be judged, and are kept: {fixed.sum():,}, of {names}{rest} ({why})"]

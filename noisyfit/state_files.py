@@ -279,6 +279,8 @@ class _Packer:
         if isinstance(value, dict):
             return {"dict": [[self.pack(key), self.pack(item)] for key, item in value.items()]}
         if isinstance(value, Tensor):
+            if value.layout != torch.strided or value.is_meta:
+                raise TypeError(f"a file cannot hold a tensor of {value.layout} on {value.device}")
             return {"tensor": self._keep(value.detach().cpu())}
         if isinstance(value, np.ndarray):
             return self._pack_array(value)
@@ -303,9 +305,9 @@ class _Packer:
         name = f"{len(self.tensors):04d}"
         tensor = tensor.contiguous()
         # safetensors refuses memory that is shared, as tied weights do; single numbers may keep odd strides
-        if tensor.data_ptr() in self._addresses or tensor.numel() < 2:
+        if tensor.untyped_storage().data_ptr() in self._addresses or tensor.numel() < 2:
             tensor = tensor.clone(memory_format=torch.contiguous_format)
-        self._addresses.add(tensor.data_ptr())
+        self._addresses.add(tensor.untyped_storage().data_ptr())
         self.tensors[name] = tensor
         return name
 

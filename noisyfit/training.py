@@ -37,7 +37,16 @@ from .state_files import can_pack, check_like, check_numbers
 from .storage import row_slices
 from .surroundings import usual_surroundings
 
-__all__ = ["JointNet", "Stage", "Trainer", "build_net", "global_generators", "isolated_rng", "learning_rate_factor"]
+__all__ = [
+    "JointNet",
+    "Stage",
+    "Trainer",
+    "build_net",
+    "global_generators",
+    "isolated_rng",
+    "learning_rate_factor",
+    "out_of_turn",
+]
 
 
 _PREDICTION_BATCH = (512, 4096)  # rows, least and most; without gradients there is room for more than in training
@@ -331,6 +340,7 @@ class Trainer:
         kept = [{name: value for name, value in row.items() if can_pack(value)} for row in net.history]
         return {
             "weights": dict(net.module_.state_dict()),
+            "trained": {name: weight.requires_grad for name, weight in net.module_.named_parameters()},
             "optimizer": net.optimizer_.state_dict(),
             "history": kept,
             "schedulers": {name: (schedule.state_dict(), i) for name, schedule, i in _schedulers(net)},
@@ -343,6 +353,10 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go back to a state, in a session; raise a ValueError for one that does not fit network or optimizer."""
         net, running_mean = self.net, state["running_mean"]
+        weights = dict(net.module_.named_parameters())
+        check_like("which weights are trained", state["trained"], dict.fromkeys(weights, False))
+        for name, is_trained in state["trained"].items():  # a callback may have frozen some
+            weights[name].requires_grad_(is_trained)
         load_optimizer(net.optimizer_, state["optimizer"], net.module_)
         load_weights(net.module_, state["weights"])
         for row in state["history"]:
@@ -662,6 +676,21 @@ def isolated_rng(seed: int, device: torch.device) -> Iterator[torch.Generator]:
         if turn.is_on:  # not where it was interrupted while it waited
             turn.end()
         _of_thread.turn = outer
+
+
+@contextlib.contextmanager
+def out_of_turn() -> Iterator[None]:
+    """Let other threads draw random numbers while the block, which draws none, waits for one of them."""
+    turn = _of_thread.turn
+    if turn is None or turn.is_inner or not turn.is_on:
+        yield
+        return
+    reached = turn.end()
+    try:
+        yield
+    finally:
+        turn.begin()
+        turn._set(reached)
 
 
 def give_way() -> None:

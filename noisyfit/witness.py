@@ -132,8 +132,10 @@ class SecondWitness:
         return outputs / np.float32(n_rounds)
 
     @contextlib.contextmanager
-    def asked_meanwhile(self) -> Iterator[Callable[[], NDArray[np.float32]]]:
-        """Work in a thread while the block runs, where a core is free; give what waits for `outputs`.
+    def asked_meanwhile(
+        self, waiting: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
+    ) -> Iterator[Callable[[], NDArray[np.float32]]]:
+        """Work in a thread while the block runs, where a core is free; give what waits for `outputs`, in `waiting`.
 
         But not a model that draws from torch's random state, which is the fit's own meanwhile.
         """
@@ -141,8 +143,14 @@ class SecondWitness:
             yield self.outputs
             return
         pool = ThreadPoolExecutor(1, thread_name_prefix="noisyfit-witness")
+        future = pool.submit(self.outputs)
+
+        def wait() -> NDArray[np.float32]:
+            with waiting():
+                return future.result()
+
         try:
-            yield pool.submit(self.outputs).result
+            yield wait
         finally:
             pool.shutdown(wait=False, cancel_futures=True)  # an interrupted fit waits for nobody
 

@@ -18,7 +18,7 @@ import torch
 from joblib import parallel_backend
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.model_selection import GridSearchCV
-from skorch.callbacks import Callback, LRScheduler
+from skorch.callbacks import Callback, Freezer, LRScheduler
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import Dataset
@@ -299,6 +299,50 @@ def test_each_optimizer_goes_on(blobs, make, name):
     params = {"cross_fit": 0, "gamma": 0.0, "optimizer": getattr(torch.optim, name), "lr": 0.01, "max_epochs": 3}
     cut(make(3, **params), X, y)
     assert_same_fit(make(3, **params).fit(X, y), make(3, **params, checkpoint=None).fit(X, y), X)
+
+
+class KeepsLater(torch.optim.Optimizer):
+    """Keeps what torch's own optimizers never do: nothing at first, and numbers below zero."""
+
+    def __init__(self, params, lr):
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for weight in group["params"]:
+                state = self.state[weight]
+                before = state.get("before")
+                state["before"] = weight.grad.clone() if "dot" in state else None
+                state["dot"] = state.get("dot", torch.zeros(())) - (weight.grad**2).sum()
+                weight.sub_(weight.grad if before is None else (weight.grad + before) / 2, alpha=group["lr"])
+
+
+class RemembersEpochs(torch.optim.lr_scheduler.LRScheduler):
+    def __init__(self, optimizer, last_epoch=-1):
+        self.seen, self.best = [], None
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self):
+        self.seen, self.best = [*self.seen, self.last_epoch], 1.0
+        return [group["lr"] * 0.9 for group in self.optimizer.param_groups]
+
+
+def test_optimizers_schedules_and_frozen_weights_of_ones_own_go_on(blobs, make):
+    X, y, _ = blobs
+    params = {"cross_fit": 0, "gamma": 0.0, "optimizer": KeepsLater, "max_epochs": 6}
+    callbacks = [("rate", LRScheduler(RemembersEpochs)), ("freeze", Freezer("*0.weight", at=3)), ("cut", CutAt(5))]
+    params |= {"net_params": {"callbacks": callbacks}, "lr": 0.1}
+    cut(make(**params), X, y)
+    assert_same_fit(make(**params).fit(X, y), make(**params, checkpoint=None).fit(X, y), X)
+
+
+def test_a_folder_that_others_have_made_in_that_of_a_fit_stays(blobs, make):
+    X, y, _ = blobs
+    cut(make(3), X, y)
+    (last, *_) = make(3).checkpoint.rglob("*.safetensors")
+    (last.parent / ".ipynb_checkpoints").mkdir()
+    assert_same_fit(make(3).fit(X, y), make(3, checkpoint=None).fit(X, y), X)
 
 
 def within(tree, *path):

@@ -577,3 +577,14 @@ def test_a_file_does_not_say_where_a_later_fit_writes(iris, tmp_path):
     assert chosen.checkpoint == tmp_path / "here"
     clf.set_params(checkpoint=tmp_path / "a path is no text").save(tmp_path / "model")
     assert JointOptimizationClassifier.load(tmp_path / "model").checkpoint is None
+
+
+def test_buffers_that_share_memory_come_back_and_sparse_ones_are_refused(tmp_path):
+    numbers = torch.arange(6.0)
+    write_state(tmp_path / "a", "model", {"all": numbers, "most": numbers[1:]})
+    kept = read_state(tmp_path / "a", "model")
+    assert torch.equal(kept["most"], numbers[1:])
+    assert torch.equal(kept["all"], numbers)
+    for tensor in (torch.eye(3).to_sparse(), torch.zeros(2, device="meta")):
+        with pytest.raises(TypeError, match="a file cannot hold a tensor of"):
+            write_state(tmp_path / "b", "model", {"tensor": tensor})

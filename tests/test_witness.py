@@ -188,3 +188,20 @@ def test_what_is_no_witness(blobs, witness):
     X, y, _ = blobs
     with pytest.raises(TypeError, match="`witness` must be 'auto', None or a scikit-learn classifier"):
         JointOptimizationClassifier(witness=witness).fit(X, y)
+
+
+class Inside(KNeighborsClassifier):
+    """Uses a network, which nothing about it tells."""
+
+    def fit(self, X, y):
+        JointOptimizationClassifier(max_epochs=1, cross_fit=0, gamma=0.0, random_state=0, device="cpu").fit(X, y)
+        return super().fit(X, y)
+
+
+def test_a_witness_that_waits_for_torchs_random_state_gets_it(blobs, monkeypatch):
+    X, y, _ = blobs
+    monkeypatch.setattr(noisyfit.witness, "_n_cores", lambda: 64)
+    params = {"max_epochs": 2, "random_state": 0, "device": "cpu"}
+    plain = JointOptimizationClassifier(witness=KNeighborsClassifier(), **params).fit(X, y)
+    found = JointOptimizationClassifier(witness=Inside(), **params).fit(X, y)
+    np.testing.assert_array_equal(found.soft_labels_, plain.soft_labels_)
