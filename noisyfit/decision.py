@@ -109,8 +109,8 @@ def judge(
     Judgement
     """
     heard, fixed = _hear_on_all_but_unseen(witnesses, given, sample_weight, fixed, folds)
-    belief, setting, odds, opinion = heard
-    knows = least_agreement(setting.features) >= _LEAST_AGREEMENT
+    belief, setting, odds, opinion, any_heard = heard
+    knows = any_heard and least_agreement(setting.features) >= _LEAST_AGREEMENT
     rows = choose_rows(given, odds, opinion, margin, fixed) if knows else np.arange(0)
     corrected = given.copy()
     corrected[rows] = odds.proposed[rows]
@@ -123,7 +123,7 @@ def judge(
         corrected,
         interval,
         expected_gain(odds, rows, opinion),
-        None if len(rows) else _reason(belief, given, setting, interval, fixed),
+        None if len(rows) else _reason(belief, given, setting, interval, any_heard),
         matrix,
         Bearings(matrix, alone.setting, alone.opinion, len(rows) > 0),
         Grounds(odds, alone.odds.wrong, opinion, fixed, bool(knows)),
@@ -213,12 +213,13 @@ def _hear_on_all_but_unseen(
     if folds is None:
         return heard, fixed
     seems_right = 1 - heard.opinion.mean_share(heard.odds.wrong)
-    unseen = hardly_seen(given, folds, witnesses[0].shape[1], seems_right)
-    newly = unseen if fixed is None else unseen & ~fixed
-    if not newly.any():
+    learned = None if sample_weight is None else sample_weight > 0
+    unseen = hardly_seen(given, folds, witnesses[0].shape[1], learned, seems_right)
+    known = np.zeros(len(given), bool) if fixed is None else fixed
+    if not (unseen & ~known).any():
         return heard, fixed
-    unseen = newly if fixed is None else newly | fixed
-    return _hear(witnesses, given, sample_weight, unseen), unseen
+    fixed = known | unseen
+    return _hear(witnesses, given, sample_weight, fixed), fixed
 
 
 class _Heard(NamedTuple):
@@ -228,6 +229,7 @@ class _Heard(NamedTuple):
     setting: Setting
     odds: Odds
     opinion: Opinion
+    knows: bool  # whether they know anything of a row that counts
 
 
 def _hear(
@@ -238,20 +240,21 @@ def _hear(
     transition_matrix: NDArray[np.float64] | None = None,
 ) -> _Heard:
     """Hear witnesses on all rows but those that they know nothing of."""
-    if fixed is not None and fixed.all():
+    fixed = np.zeros(len(given), bool) if fixed is None else fixed
+    weight = np.ones(len(given), np.float32) if sample_weight is None else sample_weight
+    knows = bool((weight[~fixed] > 0).any())
+    if not knows:
         witnesses = [np.full_like(witness, 1 / witness.shape[1]) for witness in witnesses]
-    elif fixed is not None and fixed.any():
-        sample_weight = np.where(fixed, 0, 1 if sample_weight is None else sample_weight).astype(np.float32)
-    else:
-        fixed = None
+    elif fixed.any():
+        sample_weight = np.where(fixed, np.float32(0), weight)
     belief = form_belief(witnesses, given, sample_weight, transition_matrix)
     setting = describe_fit(witnesses, given, belief, sample_weight)
     prior = prior_for(len(witnesses))
     odds = judge_rows(prior, witnesses, given, belief, setting)
-    if fixed is not None and not fixed.all():  # what is known of them is how many others are wrong
+    if knows and fixed.any():  # what is known of them is how many others are wrong
         odds.wrong[fixed] = logit(expit(odds.wrong[~fixed]).mean())
         odds.named[fixed] = -np.log(max(witnesses[0].shape[1] - 2, float(_TINY)))
-    return _Heard(belief, setting, odds, prior.opinion(odds.wrong, setting))
+    return _Heard(belief, setting, odds, prior.opinion(odds.wrong, setting), knows)
 
 
 def _soft_labels(belief: Belief, given: Codes, odds: Odds, wrong: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -332,10 +335,10 @@ def outwards(interval: tuple[float, float]) -> tuple[float, float]:
 
 
 def _reason(
-    belief: Belief, given: Codes, setting: Setting, interval: tuple[float, float], fixed: NDArray[np.bool_] | None
+    belief: Belief, given: Codes, setting: Setting, interval: tuple[float, float], any_heard: bool
 ) -> str | None:
     """Say why nothing is changed, unless there is nothing to change."""
-    if fixed is not None and fixed.all():
+    if not any_heard:
         return "no label can be judged: the networks that leave out the rows of a class have hardly seen it elsewhere"
     if interval[1] < _WORTH_A_WORD:
         return None

@@ -15,7 +15,7 @@ _LEAST_SEEN = 1 / 4  # of what an even deal would show of a class to the network
 def assign_folds(
     codes: NDArray[np.int64], groups: NDArray[Any], n_folds: int, random_state: np.random.RandomState
 ) -> NDArray[np.int64]:
-    """Deal the rows out to folds, equal in size and in classes; rows of one group go together, which has one class.
+    """Deal the rows out to folds, equal in size and in classes; rows of one group go together, as of one class.
 
     Parameters
     ----------
@@ -78,21 +78,25 @@ def spread_groups(
     cells, counts = np.unique(group_of_row * n_classes + codes, return_counts=True)
     group, held = np.divmod(cells, n_classes)
     shares = counts / np.bincount(codes)[held]  # in parts of its class, so that a rare one counts as much as any
-    first = np.append(np.searchsorted(group, np.arange(len(size))), len(cells))
-    load = np.zeros((n_folds, n_classes))
-    n_rows, fold_of_group = np.zeros(n_folds), np.empty(len(size), np.int64)
-    for i in np.lexsort((random_state.permutation(len(size)), -size)):
+    first = np.searchsorted(group, np.arange(len(size) + 1)).tolist()
+    load, n_rows = np.zeros((n_folds, n_classes)), [0] * n_folds
+    fold_of_group = np.empty(len(size), np.int64)
+    for i in np.lexsort((random_state.permutation(len(size)), -size)).tolist():
         of_group = slice(first[i], first[i + 1])
-        overlap = load[:, held[of_group]] @ shares[of_group]
-        fold = np.lexsort((n_rows, overlap.round(12)))[0]
+        overlap = (load[:, held[of_group]] @ shares[of_group]).round(12).tolist()
+        fold = min(range(n_folds), key=lambda fold: (overlap[fold], n_rows[fold]))
         load[fold, held[of_group]] += shares[of_group]
-        n_rows[fold] += size[i]
+        n_rows[fold] += int(size[i])
         fold_of_group[i] = fold
     return fold_of_group[group_of_row]
 
 
 def hardly_seen(
-    codes: NDArray[np.int64], folds: NDArray[np.int64], n_classes: int, worth: NDArray[np.floating[Any]] | None = None
+    codes: NDArray[np.int64],
+    folds: NDArray[np.int64],
+    n_classes: int,
+    learned: NDArray[np.bool_] | None = None,
+    seems_right: NDArray[np.floating[Any]] | None = None,
 ) -> NDArray[np.bool_]:
     """Mark the rows of whose class the network that judges them has hardly seen any: it can say nothing of the label.
 
@@ -104,13 +108,15 @@ def hardly_seen(
         Fold of each row: the network that has not learned it.
     n_classes : int
         Number of classes.
-    worth : ndarray of shape (n_samples,) or None, default=None
-        How much each row counts as seen, from 0 (not learned, or of another class in truth) to 1; None: 1 each.
+    learned : ndarray of shape (n_samples,), bool, or None, default=None
+        Rows that are learned, with this label; None: all.
+    seems_right : ndarray of shape (n_samples,) or None, default=None
+        Probability that the label is right: so much of its class the row shows to other networks; None: 1 each.
 
     Returns
     -------
     ndarray of shape (n_samples,), bool
-        Rows of classes that have fewer rows than there are folds, or that lie almost all in the row's own.
+        Rows of classes of which fewer are learned than there are folds, or that lie almost all in the row's own.
 
     Examples
     --------
@@ -121,8 +127,10 @@ def hardly_seen(
     """
     n_folds = int(folds.max()) + 1
     cells = folds * n_classes + codes
-    inside, worthy = (np.bincount(cells, of, n_folds * n_classes).reshape(n_folds, -1) for of in (None, worth))
-    outside = worthy.sum(axis=0) - worthy
+    learned = np.ones(len(codes), bool) if learned is None else learned
+    shown = learned if seems_right is None else learned * seems_right
+    inside, right = (np.bincount(cells, of, n_folds * n_classes).reshape(n_folds, -1) for of in (learned, shown))
+    outside = right.sum(axis=0) - right
     too_few = (inside.sum(axis=0) < n_folds) | (outside < _LEAST_SEEN * (n_folds - 1) * inside)
     marks: NDArray[np.bool_] = too_few[folds, codes]
     return marks

@@ -56,9 +56,10 @@ class Problem(NamedTuple):
     def beyond_judgement(self) -> NDArray[np.bool_]:
         """Mark the rows that no network can judge, since those that leave them out have hardly seen their class."""
         assert self.folds is not None
-        learns = np.ones(len(self.codes)) if self.sample_weight is None else self.sample_weight.cpu().numpy() > 0
-        worth = learns * (self.learned == self.codes)
-        return hardly_seen(self.codes, self.folds.cpu().numpy(), len(self.classes), worth)
+        learned = self.learned == self.codes
+        if self.sample_weight is not None:
+            learned &= self.sample_weight.cpu().numpy() > 0
+        return hardly_seen(self.codes, self.folds.cpu().numpy(), len(self.classes), learned)
 
 
 def check_problem(estimator: Any, X: Any, y: Any, sample_weight: Any, groups: Any, checked: Any, seed: int) -> Problem:

@@ -108,6 +108,15 @@ def test_nothing_is_said_where_all_rows_are_fixed():
     assert high - low > 0.4
 
 
+def test_nothing_is_said_where_all_rows_that_count_are_fixed():
+    outputs, given, _ = draw()
+    counts = np.arange(len(given)) < 400
+    judgement = judge(outputs, given, counts.astype(np.float32), fixed=counts)
+    assert "can be judged" in judgement.refused
+    assert (judgement.corrected == given).all()
+    assert np.isfinite(judgement.bearings.setting.features).all()
+
+
 def test_a_class_whose_labels_in_other_folds_all_seem_wrong_is_not_judged():
     outputs, given, true = draw()
     folds = np.where(true == 0, 0, 1 + np.arange(len(given)) % 2)  # class 0 lies in one fold but for wrong labels

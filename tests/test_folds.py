@@ -65,5 +65,13 @@ def test_networks_have_hardly_seen_a_class_that_lies_almost_in_one_fold_or_is_to
     codes[[0, 1]] = 1
     codes[[3, 4]] = 2  # two rows, three folds
     assert (hardly_seen(codes, folds, 4) == ((folds == 2) | (codes == 2))).all()
-    assert not hardly_seen(np.zeros(30, dtype=int), folds, 1, np.where(folds == 0, 0.1, 1.0)).any()
-    assert (hardly_seen(np.zeros(30, dtype=int), folds, 1, np.where(folds == 0, 1.0, 0.1)) == (folds == 0)).all()
+    assert not hardly_seen(np.zeros(30, dtype=int), folds, 1, None, np.where(folds == 0, 0.1, 1.0)).any()
+    assert (hardly_seen(np.zeros(30, dtype=int), folds, 1, None, np.where(folds == 0, 1.0, 0.1)) == (folds == 0)).all()
+
+
+def test_rows_that_are_not_learned_count_on_neither_side():
+    folds, codes = np.arange(30) % 3, np.zeros(30, dtype=int)
+    few = np.arange(30) < 6
+    assert not hardly_seen(codes, folds, 1, few).any()
+    assert hardly_seen(codes, folds, 1, np.arange(30) < 2).all()
+    assert (hardly_seen(codes, folds, 1, folds == 0) == (folds == 0)).all()

@@ -105,6 +105,15 @@ def test_groups_that_are_the_classes_leave_nothing_to_judge_by(blobs):
     assert (clf.predict(X) == y_clean).mean() > 0.6
 
 
+def test_labels_are_judged_where_few_rows_have_weight():
+    X, y_clean = load_digits(return_X_y=True)
+    y = corrupt_labels(y_clean, symmetric_noise(10, 0.2), random_state=1)
+    weight = np.random.RandomState(0).rand(len(y)) < 0.2
+    clf = JointOptimizationClassifier(random_state=0, device="cpu", max_epochs=40).fit(X, y, sample_weight=weight)
+    assert "cannot be judged" not in clf.summary()
+    assert (clf.corrected_labels_ == y_clean).mean() > 0.85
+
+
 def test_rows_of_a_class_with_fewer_rows_than_networks_keep_their_labels(blobs):
     X, y, _ = blobs
     y = y.copy()
