@@ -115,18 +115,22 @@ def judge(
     corrected = given.copy()
     corrected[rows] = odds.proposed[rows]
     interval = outwards(interval_of(opinion.total_shares(odds.wrong) / len(given), opinion))
-    # new rows have one witness
-    matrix = belief.transition_matrix
-    alone = heard if len(witnesses) == 1 else _hear(witnesses[:1], given, sample_weight, fixed, matrix)
+    soft_labels = _soft_labels(belief, given, odds, opinion.mean_share(odds.wrong))
+    refused = None if len(rows) else _reason(belief, given, setting, interval, any_heard)
+    matrix, alone = belief.transition_matrix, (setting, odds, opinion)
+    del heard, belief  # large, and as much is made again
+    if len(witnesses) > 1:  # new rows have one
+        alone = _hear(witnesses[:1], given, sample_weight, fixed, matrix)[1:4]
+    setting_alone, odds_alone, opinion_alone = alone
     return Judgement(
-        _soft_labels(belief, given, odds, opinion.mean_share(odds.wrong)),
+        soft_labels,
         corrected,
         interval,
         expected_gain(odds, rows, opinion),
-        None if len(rows) else _reason(belief, given, setting, interval, any_heard),
+        refused,
         matrix,
-        Bearings(matrix, alone.setting, alone.opinion, len(rows) > 0),
-        Grounds(odds, alone.odds.wrong, opinion, fixed, bool(knows)),
+        Bearings(matrix, setting_alone, opinion_alone, len(rows) > 0),
+        Grounds(odds, odds_alone.wrong, opinion, fixed, bool(knows)),
     )
 
 
