@@ -133,13 +133,18 @@ def fit_noise_matrix(
     proba, weight = proba[order], weight[order]
     ends = np.cumsum(np.bincount(given, minlength=n_classes))
     parts = [slice(end - size, end) for end, size in zip(ends, np.bincount(given, minlength=n_classes), strict=True)]
-    prior = np.full((n_classes, n_classes), CELL_COUNT) + (DIAGONAL_COUNT - CELL_COUNT) * np.eye(n_classes)
+    diagonal = np.diag_indices(n_classes)
     counts = np.stack([weight[rows] @ proba[rows] for rows in parts], axis=1)
     bounds: list[float] = []
     while len(bounds) < _MOST_STEPS:
-        smoothed = counts + prior
-        matrix: NDArray[np.float64] = smoothed / smoothed.sum(axis=1, keepdims=True)
-        counts, bound = np.empty_like(matrix), float((prior * np.log(matrix)).sum()) / weight.sum()
+        counts += CELL_COUNT  # in place, as of thousands of classes there is no room for many such tables
+        counts[diagonal] += DIAGONAL_COUNT - CELL_COUNT
+        counts /= counts.sum(axis=1, keepdims=True)
+        matrix: NDArray[np.float64] = counts
+        logs = np.log(matrix)
+        bound = float(CELL_COUNT * logs.sum() + (DIAGONAL_COUNT - CELL_COUNT) * logs[diagonal].sum()) / weight.sum()
+        del logs
+        counts = np.empty_like(matrix)
         for label, rows in enumerate(parts):
             likely = proba[rows] @ matrix[:, label]
             bound += float(weight[rows] @ np.log(likely)) / weight.sum()
