@@ -1,27 +1,32 @@
 """What objects are: their values and their code, in words that are the same in every process for the same thing.
 
 Code of users is described by its bytecode, with all that it reaches: defaults, closures, the globals that it names, the
-classes that it is derived from, their attributes. Code of installed packages is known by name and version. Places of
-code (files, lines) and of objects (addresses) are left out.
+classes that it is derived from, their attributes. Modules that it would import while it runs are read, never imported.
+Code of installed packages is known by name and version. Places of code (files, lines) and of objects (addresses) are
+left out.
 """
 
 from __future__ import annotations
 
+import copyreg
 import dis
 import functools
 import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import logging
 import sys
 import sysconfig
 import threading
 import types
+import warnings
 import weakref
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections import ChainMap, OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -34,6 +39,8 @@ _SIMPLE = (type(None), bool, int, float, str)
 _DEEPEST = 100  # levels, of which Python has room for a thousand calls
 _NOT_OF_A_CLASS = {"__module__", "__dict__", "__weakref__", "__doc__", "__annotations__", "__slots__"}
 _NOT_OF_A_CLASS |= {"__firstlineno__", "__static_attributes__", "__annotate_func__", "__annotations_cache__"}
+_NOT_OF_A_CLASS |= {"_abc_impl", "__slotnames__", "_value2member_map_"}  # which use fills: pickles, or flags joined
+_READ_FROM_FILES: set[str] = set()  # modules, which are so for good: that a fit imports them later is no change
 _LOCKS = (type(threading.Lock()), type(threading.RLock()))
 _OF_C = (
     types.BuiltinFunctionType,
@@ -56,8 +63,9 @@ class Describer:
 
     def __init__(self) -> None:
         self.unseen: list[str] = []
-        self._above: list[int] = []  # the objects that the one in hand is a part of
-        self._known: dict[int, tuple[str, Any]] = {}  # digests; the object too, lest another one gets its address
+        self._enclosing: list[int] = []  # ids of the objects that the one in hand is a part of
+        self._known: MutableMapping[int, tuple[str, Any]] = {}  # digests; the object too, which keeps its address
+        self._read: dict[str, types.CodeType | None] = {}  # code of modules that are not imported
 
     def describe(self, value: Any) -> Any:
         """Describe anything."""
@@ -73,15 +81,15 @@ class Describer:
             return [type(value).__name__, repr(value)]
         if id(value) in self._known:
             return self._known[id(value)][0]
-        if id(value) in self._above:
-            return ["above", len(self._above) - self._above.index(id(value))]
-        if len(self._above) > _DEEPEST:
+        if id(value) in self._enclosing:
+            return ["above", len(self._enclosing) - self._enclosing.index(id(value))]
+        if len(self._enclosing) > _DEEPEST:
             return self._cannot_see(f"what is nested deeper than {_DEEPEST} levels")
-        self._above.append(id(value))
+        self._enclosing.append(id(value))
         try:
             text = json.dumps(self._parts_of(value))
         finally:
-            self._above.pop()
+            self._enclosing.pop()
         digest = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
         self._known[id(value)] = digest, value
         return digest
@@ -91,36 +99,9 @@ class Describer:
         return [[name, self.describe(names[name])] for name in sorted(names)]
 
     def _parts_of(self, value: Any) -> Any:
-        describe = self._by_type().get(type(value))
-        describe = describe or next((how for kinds, how in self._by_kind() if isinstance(value, kinds)), self._object)
-        return [describe.__name__, describe(value)]
-
-    def _by_type(self) -> dict[type, Any]:
-        ordered, paired, unordered = (list, tuple), (dict, OrderedDict, types.MappingProxyType), (set, frozenset)
-        hows = ((ordered, self._items), (paired, self._mapping), (unordered, self._set))
-        return {kind: how for kinds, how in hows for kind in kinds}
-
-    def _by_kind(self) -> list[tuple[Any, Any]]:
-        return [
-            (nn.Module, self._network),
-            (Tensor, self._tensor),
-            (np.ndarray, self._array),
-            (torch.Generator, self._generator),
-            (type, self._class),
-            (types.FunctionType, self._function),
-            (types.CodeType, self._code),
-            (types.MethodType, self._method),
-            (types.ModuleType, self._module),
-            (functools.partial, self._partial),
-            (property, self._property),
-            ((classmethod, staticmethod), self._wrapped),
-            (types.CellType, self._cell),
-            (weakref.ref, self._reference),
-            (_OF_C, self._of_c),
-            (_LOCKS, self._name_of_type),
-            (types.MemberDescriptorType, self._name_of_type),
-            (Callback, self._callback),
-        ]
+        how = self._BY_TYPE.get(type(value))
+        how = how or next((how for kinds, how in self._BY_KIND if isinstance(value, kinds)), Describer._object)
+        return [how.__name__, how(self, value)]
 
     # values
 
@@ -148,11 +129,13 @@ class Describer:
         return [[self.describe(key), self.describe(item)] for key, item in value.items()]
 
     def _set(self, value: Any) -> Any:
-        items = []
-        for item in value:  # in an order of its own in each process: none may know of those before
-            alone = Describer()
-            alone._above, alone._known, alone.unseen = self._above, dict(self._known), self.unseen
-            items.append(json.dumps(alone.describe(item)))
+        known, items = self._known, []
+        try:
+            for item in value:  # in an order of its own in each process: none may know of those before
+                self._known = ChainMap({}, known)
+                items.append(json.dumps(self.describe(item)))
+        finally:
+            self._known = known
         return sorted(items)
 
     def _network(self, value: nn.Module) -> Any:
@@ -178,7 +161,8 @@ class Describer:
         if kind.__name__ == "cython_function_or_method":
             return self._cannot_see(f"the code of {home}.{name}")
         try:
-            reduced = value.__reduce_ex__(4)
+            reduce = copyreg.dispatch_table.get(kind)
+            reduced = reduce(value) if reduce else value.__reduce_ex__(4)
         except Exception:  # as it pleases the class
             if _is_library(kind.__module__):
                 return self._cannot_see(f"an object of {_name(kind)}")
@@ -196,6 +180,17 @@ class Describer:
     def _reference(self, value: Any) -> Any:
         return self.describe(value())
 
+    def _ufunc(self, value: np.ufunc) -> str:
+        homes = [home for home in ("numpy", "scipy.special") if home in sys.modules]
+        home = next((home for home in homes if getattr(sys.modules[home], value.__name__, None) is value), None)
+        return f"{home}.{value.__name__} {_version(home)}" if home else self._cannot_see("an object of numpy.ufunc")
+
+    def _writer_of_logs(self, value: logging.Logger | logging.Handler) -> Any:
+        return [self.describe(type(value)), value.name]
+
+    def _representation(self, value: Any) -> str:
+        return repr(value)
+
     def _name_of_type(self, value: Any) -> str:
         return _name(type(value))
 
@@ -209,8 +204,8 @@ class Describer:
     def _class(self, kind: type) -> Any:
         if _is_library(kind.__module__):
             return _library_name(kind)
-        left_out = {"_abc_impl", *_NOT_OF_A_CLASS}
-        own = {name: item for name, item in vars(kind).items() if name not in left_out and not _is_inherited_step(item)}
+        items = [(name, item) for name, item in vars(kind).items() if name not in _NOT_OF_A_CLASS]
+        own = {name: item for name, item in items if not _is_inherited_step(item)}
         if issubclass(kind, Callback):
             own = {name: item for name, item in own.items() if name.startswith("__") or not name.endswith("_")}
         return [_name(kind), list(map(self.describe, (type(kind), *kind.__bases__))), self.namespace(own)]
@@ -231,15 +226,54 @@ class Describer:
         scope, codes = value.__globals__, list(_codes_in(value.__code__))
         names = {name for code in codes for name in code.co_names}
         named = {name for code in codes for name in _global_names(code)} & scope.keys()
-        found = [(name, scope[name]) for name in sorted(named)]
-        found += [pair for code in codes for pair in _imported(code, scope)]
-        return [[name, self._named_of(thing, names)] for name, thing in found]
+        package = scope.get("__package__")
+        read = _READ_FROM_FILES.intersection(name for code in codes for name in _imported(code, package))
+        found = [[name, self._named_of(scope[name], names, read)] for name in sorted(named)]
+        return found + self._imports(codes, package)
 
-    def _named_of(self, value: Any, names: set[str]) -> Any:
+    def _named_of(self, value: Any, names: set[str], read: set[str]) -> Any:
+        """Describe what is named of a module; without what is read from files, which are described elsewhere."""
         if not isinstance(value, types.ModuleType) or _is_library(value.__name__):
             return self.describe(value)
-        used = sorted(names & vars(value).keys())
-        return [value.__name__, [[name, self._named_of(vars(value)[name], names - {name})] for name in used]]
+        inside = {name: vars(value)[name] for name in sorted(names & vars(value).keys())}
+        used = [(name, item) for name, item in inside.items() if _name_of_module(item) not in read]
+        return [value.__name__, [[name, self._named_of(item, names - {name}, read)] for name, item in used]]
+
+    def _imports(self, codes: Iterable[types.CodeType], package: str | None) -> list[Any]:
+        """Describe the modules of users that code imports, without importing any, which may do whatever they please.
+
+        What is named of those that are there, and the code of the others with all that it imports in turn.
+        """
+        said, waiting, followed = [], [(list(codes), package)], set()
+        for codes, package in waiting:
+            names = {name for code in codes for name in code.co_names}
+            imported = dict.fromkeys(name for code in codes for name in _imported(code, package))
+            read = _READ_FROM_FILES.intersection(imported)
+            for name in imported:
+                if name in sys.modules and name not in read:
+                    if not _is_library(name):
+                        said.append([name, self._named_of(sys.modules[name], names, read)])
+                elif name not in followed and (spec := _spec_of(name)) is not None:
+                    followed.add(name)
+                    _READ_FROM_FILES.add(name)
+                    code = self._read_code(name, spec)
+                    said.append([name, self.describe(code)])
+                    inside = name if spec.submodule_search_locations is not None else name.rpartition(".")[0]
+                    waiting.append((list(_codes_in(code)) if code else [], inside))
+        return said
+
+    def _read_code(self, name: str, spec: ModuleSpec) -> types.CodeType | None:
+        loader: Any = spec.loader  # none of a mere folder
+        if name not in self._read:
+            try:
+                with warnings.catch_warnings(action="ignore"):  # of its syntax
+                    source = loader.get_source(spec.name) if loader else ""
+                    self._read[name] = compile(source, name, "exec", dont_inherit=True)
+            except Exception:  # no source, or none that compiles
+                self._read[name] = None
+        if self._read[name] is None:
+            self._cannot_see(f"the code of {name}")
+        return self._read[name]
 
     def _code(self, code: types.CodeType) -> Any:
         constants = [item for item in code.co_consts if not _is_place(item, code)]
@@ -283,6 +317,35 @@ class Describer:
                 return self._cannot_see(f"the code of {home}.{name}")
             return f"{home}.{name} {_version(home)}"
         return [name, self.describe(owner)]
+
+    _BY_TYPE: ClassVar[dict[type, Callable[[Any, Any], Any]]] = {
+        **dict.fromkeys((list, tuple, type({}.keys()), type({}.values()), type({}.items())), _items),
+        **dict.fromkeys((dict, OrderedDict, types.MappingProxyType), _mapping),
+        **dict.fromkeys((set, frozenset), _set),
+        **dict.fromkeys((torch.layout, torch.finfo, torch.iinfo), _representation),
+    }
+    _BY_KIND: ClassVar[list[tuple[Any, Callable[[Any, Any], Any]]]] = [
+        (nn.Module, _network),
+        (Tensor, _tensor),
+        (np.ndarray, _array),
+        (np.ufunc, _ufunc),
+        (torch.Generator, _generator),
+        (type, _class),
+        (types.FunctionType, _function),
+        (types.CodeType, _code),
+        (types.MethodType, _method),
+        (types.ModuleType, _module),
+        (functools.partial, _partial),
+        (property, _property),
+        ((classmethod, staticmethod), _wrapped),
+        (types.CellType, _cell),
+        (weakref.ref, _reference),
+        (_OF_C, _of_c),
+        (_LOCKS, _name_of_type),
+        (types.MemberDescriptorType, _name_of_type),
+        (Callback, _callback),
+        ((logging.Logger, logging.Handler), _writer_of_logs),
+    ]
 
 
 def digest_of(array: np.ndarray) -> str:
@@ -362,20 +425,39 @@ def _global_names(code: types.CodeType) -> set[str]:
     return {step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
 
 
-def _imported(code: types.CodeType, scope: dict[str, Any]) -> Iterator[tuple[str, types.ModuleType]]:
-    """Give the modules of users that a function imports, which it would do anyhow."""
-    steps = list(dis.get_instructions(code))
+def _imported(code: types.CodeType, package: str | None) -> Iterator[str]:
+    """Give the names of what may be modules of users that code imports, each after the packages that it is in."""
+    steps = [step for step in dis.get_instructions(code) if step.opname != "EXTENDED_ARG"]
     for number, step in enumerate(steps):
         if step.opname != "IMPORT_NAME":
             continue
         level, names = (before.argval for before in steps[number - 2 : number])
         try:
-            name = importlib.util.resolve_name("." * level + step.argval, scope.get("__package__") or "")
-            found = importlib.util.find_spec(name.partition(".")[0])
-            if found is not None and found.origin and not _is_library_file(found.origin):
-                yield name, __import__(name, fromlist=names or [""])
-        except Exception:  # it fails when it runs, or never runs
+            module = importlib.util.resolve_name("." * level + step.argval, package or "")
+        except ImportError:  # as when it runs
             continue
+        parts = module.split(".")
+        yield from (".".join(parts[: length + 1]) for length in range(len(parts)))
+        yield from (f"{module}.{name}" for name in names or ())
+
+
+def _spec_of(module: str) -> ModuleSpec | None:
+    """Find a module of users without importing it, nor the packages that it is in."""
+    top, *below = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+        for part in below:
+            folders = spec.submodule_search_locations if spec else None
+            spec = None if folders is None else PathFinder.find_spec(part, folders)
+    except Exception:  # as it pleases who finds
+        return None
+    if spec is None or (spec.has_location and _is_library_file(str(spec.origin))):
+        return None
+    return spec if spec.has_location or spec.submodule_search_locations is not None else None  # none that is built in
+
+
+def _name_of_module(value: Any) -> str | None:
+    return value.__name__ if isinstance(value, types.ModuleType) else None
 
 
 def _is_place(constant: Any, code: types.CodeType) -> bool:

@@ -1,17 +1,23 @@
 """What a checkpoint is known by: all code and values that the parameters reach, and neither places nor addresses."""
 
+import copy
 import json
+import logging
 import os
+import re
 import subprocess
 import sys
 import textwrap
 import threading
+import time
 import types
+import weakref
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from scipy import special
 from skorch.callbacks import Callback
 from torch import nn
 
@@ -155,6 +161,21 @@ def test_use_leaves_no_trace_in_classes_and_callbacks():
     assert described(callback) == before
 
 
+@pytest.mark.parametrize("use", [lambda thing: thing.__reduce_ex__(4), copy.deepcopy, described])
+def test_a_copy_leaves_no_trace_in_the_class(use):
+    kind = made_by("class thing:\n    a = 1")
+    before = described(kind)
+    use(kind())
+    assert described(kind) == before
+
+
+def test_flags_joined_leave_no_trace():
+    kind = made_by("import enum\nclass thing(enum.Flag):\n    A = 1\n    B = 2")
+    before = described(kind)
+    assert kind.A | kind.B
+    assert described(kind) == before
+
+
 def test_hooks_are_seen_and_not_their_numbers():
     def described_with(hook):
         network = nn.Identity()
@@ -185,6 +206,107 @@ def test_a_class_in_a_module_of_ones_own(tmp_path, monkeypatch):
         assert seen[-1] == described(thing)
     assert len({text for text, _ in seen}) == 3
     assert seen[0] == seen[3]  # OTHER is not named
+
+
+SCRIPT = """
+def thing(self):
+    import script
+    from folder.inner import deep
+    return script.f(self) + deep.f(self)
+"""
+FILES = {
+    "script.py": "import sys, other\ndef f(x): return 1 + x, '\\d'\nsys.exit('it was run')\n",
+    "other.py": "import json\nFACTOR = 1\n",
+    "folder/inner/deep.py": "from . import near, deep\ndef f(x): return near.SCALE * x\n",
+    "folder/inner/near.py": "SCALE = 1\n",
+}
+
+
+@pytest.fixture
+def described_from_files(tmp_path, monkeypatch):
+    """Describe what imports files, of which one is changed."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("noisyfit.description._READ_FROM_FILES", set())
+    modules = {name.partition("/")[0].removesuffix(".py") for name in FILES}
+
+    def forget():
+        for name in [name for name in sys.modules if name.partition(".")[0] in modules]:
+            del sys.modules[name]
+
+    def write(file, text):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(text)
+
+    def described_with(name="other.py", old="FACTOR", new="FACTOR"):
+        assert old in FILES[name]
+        for file, text in FILES.items():
+            write(file, text.replace(old, new) if file == name else text)
+        forget()
+        said = described(made_by(SCRIPT))
+        assert modules.isdisjoint(sys.modules)
+        return said
+
+    for file, text in FILES.items():
+        write(file, text)
+    yield described_with
+    forget()
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("script.py", "1 + x", "2 + x"),
+        ("other.py", "FACTOR = 1", "FACTOR = 2"),
+        ("folder/inner/deep.py", "* x", "/ x"),
+        ("folder/inner/near.py", "= 1", "= 2"),
+    ],
+)
+def test_what_a_function_imports_is_read_and_not_run(described_from_files, name, old, new):
+    before = described_from_files()
+    assert before[1] == []
+    assert before[0] != described_from_files(name, old, new)[0]
+    assert before == described_from_files(name, FILES[name], f"# a comment\n{FILES[name]}")
+
+
+def test_that_a_fit_imports_a_module_is_no_change(described_from_files):
+    before = described_from_files()
+    import folder.inner.deep  # of the fixture
+
+    assert folder.inner.deep.near.SCALE == 1
+    assert described(made_by(SCRIPT)) == before
+
+
+def test_what_is_named_of_a_module_is_seen_though_another_function_had_it_read(described_from_files):
+    described_from_files()
+    import folder.inner.deep
+
+    thing = made_by("import folder.inner.deep\ndef thing(x):\n    return folder.inner.deep.f(x)")
+    before = described(thing)
+    folder.inner.deep.f = lambda x: x
+    assert described(thing) != before
+
+
+def test_a_module_in_memory_is_described_as_it_is(described_from_files):
+    import other  # before it is described
+
+    thing = made_by("def thing(x):\n    import other\n    return other.FACTOR * x")
+    before = described(thing)
+    other.FACTOR = 3
+    assert described(thing) != before
+
+
+def test_a_module_that_cannot_be_read_is_told(described_from_files):
+    assert described_from_files("other.py", "FACTOR", "this is no Python")[1] == ["the code of other"]
+
+
+def test_imports_in_code_of_many_names_are_found(described_from_files):
+    """Python writes numbers above 255 in two steps."""
+    described_from_files()
+    many = "".join(f"    n{i} = lo{i}.a{i}, {i}.5\n" for i in range(300))
+    source = f"def thing():\n{many}    from other import FACTOR as wanted\n    return wanted\n"
+    before = described(made_by(source))
+    assert before != described_from_files("other.py", "= 1", "= 2")
+    assert before != described(made_by(source))
 
 
 @pytest.mark.parametrize(
@@ -234,12 +356,50 @@ def ordinary():
         [torch.float32, torch.device("cpu"), torch.Generator(), np.random.RandomState(0), np.random.default_rng(0)],
         [threading.Lock(), threading.RLock(), Path("a"), slice(1), range(3), ..., 1j, b"x", float("nan"), loop],
         [nn.utils.parametrizations.weight_norm(nn.Linear(2, 2))],
+        [re.compile("a+", re.IGNORECASE), int | str, {1: 2}.keys(), {1: 2}.values(), {1: 2}.items(), special.expit],
+        [logging.getLogger("noisyfit.mine"), logging.Logger("mine"), logging.StreamHandler()],
+        [torch.strided, torch.finfo(torch.float32), torch.iinfo(torch.int8)],
         [torch.eye(2).to_sparse(), torch.zeros(0), torch.ones(2, dtype=torch.bfloat16), torch.zeros(2, device="meta")],
     ]
 
 
 def test_ordinary_things_are_seen():
     assert described(ordinary())[1] == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (re.compile("a"), re.compile("b")),
+        (re.compile("a"), re.compile("a", re.IGNORECASE)),
+        (int | str, int | float),
+        ({1: 2}.keys(), {2: 2}.keys()),
+        (np.exp, np.log),
+        (special.expit, special.logit),
+        (torch.finfo(torch.float32), torch.finfo(torch.float64)),
+    ],
+)
+def test_ordinary_things_are_told_apart(one, other):
+    assert described(one) != described(other)
+
+
+def test_a_set_takes_no_longer_where_much_is_known():
+    describer, times = Describer(), []
+    much, words = [[[]] for _ in range(20_000)], {str(number) for number in range(2000)}
+    for thing in (much, words):
+        start = time.perf_counter()
+        describer.describe(thing)
+        times.append(time.perf_counter() - start)
+    assert times[1] < times[0]
+
+
+def test_a_describer_is_gone_with_the_last_name_of_it():
+    """And with it what it holds of users: networks and arrays, which may be large."""
+    describer = Describer()
+    describer.describe(ordinary())
+    gone = weakref.ref(describer)
+    del describer
+    assert gone() is None
 
 
 def test_an_open_file_in_a_callback_is_warned_of(blobs, quick, tmp_path):
