@@ -14,7 +14,7 @@ test: .venv/.test
 
 # a hundred times as many made-up inputs and files as the tests have, and a hundred kills: hours
 fuzz: .venv/.test
-	NOISYFIT_FUZZ=1 $(BIN)/python -m pytest tests/test_fuzz*.py
+	NOISYFIT_FUZZ=1 $(BIN)/python -m pytest tests/test_fuzz*.py tests/test_image_files.py tests/test_checkpoint.py
 	$(BIN)/python benchmarks/reliability.py kills --n 100
 
 # the lowest versions that pyproject.toml allows
