@@ -24,7 +24,7 @@ from noisyfit.noise import corrupt_labels, symmetric_noise
 
 from results import write_json
 
-LEAST_SEEN = (0.0, 0.125, 0.25, 0.5)
+LEAST_SEEN = (0.0, 0.125, 0.25)
 RATES = (0.0, 0.2, 0.4)
 SEEDS = range(3)
 
