@@ -5,6 +5,8 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,10 +14,10 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_iris
 
-from noisyfit import cli
+from noisyfit import checked_files, cli, judge_labels
 from noisyfit.checked_files import OVER
 from noisyfit.cli import DONE, FAILED, INTERRUPTED, REFUSED, main
-from noisyfit.verdict_file import read_verdict
+from noisyfit.verdict_file import KeptRows, read_verdict, write_verdict
 
 from stand_in import StandIn
 
@@ -315,6 +317,76 @@ def test_checks_are_found_by_names_in_another_order(many, tmp_path, capsys):
     assert "50 rows checked in order" in capsys.readouterr().out
     assert main(["apply", str(path), str(decisions), *common, "--out", str(straight)]) == DONE
     pd.testing.assert_frame_equal(read(final)[::-1].reset_index(drop=True), read(straight))
+
+
+@pytest.fixture
+def numbered(tmp_path):
+    """A table whose ids count from 1, so that they are places of other rows, and what was decided about one row."""
+    frame = pd.DataFrame({"id": range(1, 41), "x": np.arange(40) / 7, "label": ["a"] * 20 + ["b"] * 20})
+    path, kept = tmp_path / "numbered.csv", tmp_path / "numbered-review.noisyfit"
+    frame.to_csv(path, index=False)
+    proba = np.random.RandomState(0).dirichlet([1, 1], 40)
+
+    def judge(by_id):
+        names = frame["id"].astype(str).to_numpy(str) if by_id else None
+        write_verdict(kept, judge_labels(frame["label"], proba), KeptRows(np.arange(40), 40, "label", names))
+
+    def decide(by_id, ending="json"):
+        decision = {"row": 1, "index": 2 if by_id else 1, "given_label": "a", "proposed_label": "b"}
+        decision |= {"decision": "accept", "label": "b"}
+        decisions = tmp_path / f"decisions.{ending}"
+        document = {"format": "noisyfit decisions", "version": 1, "decisions": [decision]}
+        csv = pd.DataFrame([decision]).to_csv(index=False)
+        decisions.write_text(csv if ending == "csv" else json.dumps(document))
+        return decisions
+
+    return path, judge, decide
+
+
+@pytest.mark.parametrize("more", [[], ["--only-decided"], ["--judged", "numbered-review.noisyfit"]])
+@pytest.mark.parametrize("by_id", [True, False])
+def test_an_id_that_is_left_out_or_added_changes_no_other_row(numbered, tmp_path, monkeypatch, capsys, by_id, more):
+    path, judge, decide = numbered
+    monkeypatch.chdir(tmp_path)
+    judge(by_id)
+    apply = ["apply", str(path), str(decide(by_id)), "--label", "label", "--out", "final.csv", *more]
+    ids = ["--id", "id"]
+    assert main(apply + ids * (not by_id)) == FAILED
+    assert f"was made {'with --id: name' if by_id else 'without --id, or'}" in capsys.readouterr().err
+    assert not (tmp_path / "final.csv").exists()
+    export = ["export", str(path), "--label", "label", "--label-studio", "tasks.json"]
+    assert main(export + ids * (not by_id)) == FAILED
+    assert main([*apply, "--only-decided"] + ids * by_id) == DONE
+    assert np.flatnonzero(read("final.csv")["label"] != read(path)["label"]).tolist() == [1]
+
+
+@pytest.mark.parametrize("ending", ["json", "csv"])
+def test_without_a_verdict_rows_with_names_are_not_taken_for_places(numbered, tmp_path, capsys, ending):
+    path, _, decide = numbered
+    apply = ["apply", str(path), str(decide(True, ending)), "--label", "label", "--out", str(tmp_path / "final.csv")]
+    assert main(apply) == FAILED
+    assert "Name the column of these names with --id" in capsys.readouterr().err
+    assert main([*apply, "--id", "id"]) == DONE
+
+
+def test_decisions_of_a_page_without_ids_do_not_fit_a_verdict_with_ids(numbered, tmp_path, capsys):
+    path, judge, decide = numbered
+    judge(True)
+    apply = ["apply", str(path), str(decide(False)), "--label", "label", "--out", str(tmp_path / "final.csv")]
+    assert main([*apply, "--id", "id"]) == FAILED
+    assert "has other rows under these names" in capsys.readouterr().err
+
+
+def test_decisions_are_read_and_rows_found_once(numbered, tmp_path, monkeypatch):
+    path, judge, decide = numbered
+    judge(True)
+    calls = Counter()
+    for name in ("read_decisions", "find_decided", "_places"):
+        told = partial(lambda name, call, *args: (calls.update([name]), call(*args))[1], name)
+        monkeypatch.setattr(checked_files, name, partial(told, getattr(checked_files, name)))
+    apply = ["apply", str(path), str(decide(True)), "--label", "label", "--out", str(tmp_path / "final.csv")]
+    assert main([*apply, "--id", "id"]) == DONE
+    assert calls == {"read_decisions": 1, "find_decided": 1, "_places": 1}
 
 
 def test_what_was_said_of_another_table_is_not_used(many, table, tmp_path, capsys):
