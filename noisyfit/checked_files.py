@@ -13,7 +13,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from . import __version__
-from ._files import write_atomically
 from ._validation import check_number
 from .image_files import list_images
 from .label_studio import export_tasks, labeling_config
@@ -67,7 +66,7 @@ def write_report(path: Path, source: Path, judged: Any) -> None:
         "correction_refused": judged.correction_refused_,
         "checked": None if promise is None else promise._asdict(),
     }
-    write_atomically(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+    path.write_bytes((json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
 
 def apply_to_table(args: argparse.Namespace) -> int:
@@ -249,7 +248,7 @@ def export_for_people(args: argparse.Namespace) -> int:
     tasks: dict[str, Any] = {"y": labels, "scores": scores, "image_prefix": args.image_prefix, "overwrite": True}
     args.outputs.write(args.label_studio, lambda name: export_tasks(rows, shown, name, **tasks))
     config = labeling_config(verdict.classes_, "image" if args.input.is_dir() else "table")
-    args.outputs.write(interface, lambda name: write_atomically(name, config.encode()))
+    args.outputs.write(interface, lambda name: name.write_bytes(config.encode()))
     print("\n".join([f"{len(rows)} tasks, in the order in which to label", *args.outputs.told()]))
     return FAILED if args.outputs.failed else DONE
 
@@ -263,7 +262,7 @@ def _labels_and_rows(args: argparse.Namespace) -> tuple[pd.Series[Any], Any]:
     if args.label is None:
         raise ValueError("--label is needed: the column of the labels.")
     table = read_table(args.input, args.delimiter)
-    return _labels_by_name(table, args), table.frame().drop(columns=args.label)
+    return _labels_by_name(table, args), table.frame().drop(columns=args.label, errors="ignore")
 
 
 def _labels_by_name(table: Table, args: argparse.Namespace) -> pd.Series[Any]:
