@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_iris
 
-from noisyfit import checked_files, cli, judge_labels
+from noisyfit import JointOptimizationClassifier, checked_files, cli, judge_labels
 from noisyfit.checked_files import OVER
 from noisyfit.cli import DONE, FAILED, INTERRUPTED, REFUSED, main
 from noisyfit.verdict_file import KeptRows, read_verdict, write_verdict
@@ -22,6 +22,7 @@ from noisyfit.verdict_file import KeptRows, read_verdict, write_verdict
 from stand_in import StandIn
 
 N = 120
+ENDINGS = (".html", ".json", ".csv", ".csv")
 NAMES = np.array(["setosa", "versi,color", 'virg"inica'])
 
 
@@ -159,6 +160,39 @@ def test_a_parquet_file(table, tmp_path):
     pd.testing.assert_frame_equal(cleaned[list("abcd")], typed[list("abcd")])
     assert cleaned["label"].dtype == typed["label"].dtype
     assert cleaned["label"].notna().all()
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Training has no part in what is looked at here."""
+    monkeypatch.setattr(cli, "JointOptimizationClassifier", StandIn)
+    monkeypatch.setattr(cli, "as_numbers", lambda _, frame: np.zeros((len(frame), 1)))
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("use", ["--id", "--drop", "--label"])
+def test_an_index_of_pandas_is_a_column_like_others(tmp_path, capsys, use):
+    index = [f"{'ab'[i % 2] if use == '--label' else i}" for i in range(40)]
+    frame = pd.DataFrame({"x": np.arange(40) / 7, "label": ["a", "b"] * 20}, index)
+    path, out = tmp_path / "train.parquet", tmp_path / "out.parquet"
+    frame.to_parquet(path)
+    label = [] if use == "--label" else ["--label", "label"]
+    assert clean(path, *label, use, "__index_level_0__", "--out", out, "--quiet") == DONE
+    cleaned = pd.read_parquet(out)
+    pd.testing.assert_series_equal(cleaned["x"], frame["x"], check_index=use != "--label")
+    assert set(cleaned.index) == set(index)
+    export = ["export", str(path), *label, "--label-studio", str(tmp_path / "t.json")]
+    assert main([*export, *([] if use == "--drop" else [use, "__index_level_0__"])]) == FAILED
+    assert "Run noisyfit check" in capsys.readouterr().err  # and nothing else is wrong
+
+
+def test_a_page_is_written_where_no_row_can_be_settled(table, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(cli, "JointOptimizationClassifier", partial(JointOptimizationClassifier, cross_fit=0))
+    review = ["--review", tmp_path / "r.html", "--quiet"]
+    assert clean(table[0], "--label", "label", "--out", tmp_path / "o.csv", *review) == DONE
+    assert (tmp_path / "r.html").exists()
+    assert not (tmp_path / "r.noisyfit").exists()
+    assert capsys.readouterr().err == ""
 
 
 @pytest.fixture
@@ -445,6 +479,21 @@ def test_images_are_handed_to_label_studio(folder, tmp_path):
     assert all(task["data"]["image"].startswith("/data/") for task in json.loads(tasks.read_text()))
 
 
+def test_files_with_the_longest_names_are_all_written(many, tmp_path, capsys):
+    path, frame, truth = many
+    long = [tmp_path / f"{letter * (255 - len('.noisyfit'))}{end}" for letter, end in zip("rjco", ENDINGS, strict=True)]
+    review, report, cleaned, final = long
+    common, written = ["--label", "label"], ["--review", str(review), "--report", str(report)]
+    assert clean(path, *common, *written, "--out", cleaned, "--quiet") == DONE
+    decisions, _ = answer(tmp_path, frame, truth, name=review.stem)
+    assert main(["apply", str(path), str(decisions), *common, "--out", str(final)]) == DONE
+    tasks = tmp_path / f"{'t' * 250}.json"
+    assert main(["export", str(path), *common, "--label-studio", str(tasks)]) == DONE
+    assert capsys.readouterr().err == ""
+    made = [*long, review.with_suffix(".noisyfit"), tasks, tasks.with_suffix(".xml"), path, decisions]
+    assert sorted(tmp_path.iterdir()) == sorted(made)
+
+
 def test_random_labels_are_refused_with_an_exit_code_of_their_own(tmp_path, capsys):
     rng = np.random.RandomState(0)
     frame = pd.DataFrame(rng.randn(300, 3), columns=list("abc")).assign(label=rng.randint(3, size=300))
@@ -509,13 +558,6 @@ def test_links_are_followed_on_request_only(folder, tmp_path, capsys):
     assert "1 symbolic links: --follow-links takes them in" in capsys.readouterr().err
     assert main([*export, "--follow-links"]) == FAILED
     assert "symbolic" not in capsys.readouterr().err
-
-
-@pytest.fixture
-def at_once(monkeypatch):
-    """Training has no part in what is looked at here."""
-    monkeypatch.setattr(cli, "JointOptimizationClassifier", StandIn)
-    monkeypatch.setattr(cli, "as_numbers", lambda _, frame: np.zeros((len(frame), 1)))
 
 
 def small(tmp_path, header="x,name,label", rows=40, delimiter=",", label=("a", "b"), name="n{}"):
