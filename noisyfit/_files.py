@@ -11,7 +11,6 @@ from pathlib import Path
 
 __all__ = ["check_may_write", "replaced_whole", "write_atomically"]
 
-_LONGEST_ENDING = 16  # bytes, in hex digits: at least that of the names of files that are being written
 _BLOCK = 4096
 
 
@@ -29,8 +28,10 @@ def check_may_write(path: Path, overwrite: bool, remedy: str) -> None:
     folder = path.absolute().parent
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"The folder of {path} is not there. Make it first.")
-    trial = folder / f".{path.name}.{secrets.token_hex(_LONGEST_ENDING)}"
+    trial = _new_name_in(folder)
     try:
+        with contextlib.suppress(FileNotFoundError):
+            os.lstat(path)  # its name may be too long, and the trial's is short
         with trial.open("xb") as file:
             file.write(bytes(_BLOCK))  # some room is needed, too
     except OSError as error:
@@ -47,7 +48,7 @@ def replaced_whole(path: Path, overwrite: bool = True) -> Iterator[Path]:
     Also a power cut leaves either the old file or the new one. Who may read and write a file stays as it was. Without
     `overwrite` a file that is there in the end stays, and a FileExistsError is raised.
     """
-    new = path.absolute().parent / f".{path.name}.{secrets.token_hex(8)}"
+    new = _new_name_in(path.absolute().parent)
     os.close(os.open(new, os.O_CREAT | os.O_EXCL, 0o666))  # less what the umask takes away
     try:
         mode = _mode_of(path) or _mode_of(new)
@@ -66,6 +67,11 @@ def write_atomically(path: Path, content: bytes, overwrite: bool = True) -> None
     """Write a file whole, or leave what was there."""
     with replaced_whole(path, overwrite) as new:
         new.write_bytes(content)
+
+
+def _new_name_in(folder: Path) -> Path:
+    """Give a name that no file has; short, for that of the file to be written may be as long as names can be."""
+    return folder / f".noisyfit-{secrets.token_hex(8)}"
 
 
 def _mode_of(path: Path) -> int:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from . import __version__
-from ._files import write_atomically
 from ._validation import check_number
 from .image_files import list_images
 from .label_studio import export_tasks, labeling_config
-from .review import apply_decisions
-from .review.decisions import decided_rows
+from .review.decision_files import read_decisions
+from .review.decisions import Decided, find_decided, with_decided
+from .review.keys import key_text
 from .settling import ENOUGH, MOST_CERTAIN, NO_CLASS, UNKNOWN, Checks
 from .tables import Table, check_ending, check_named, labels_of, read_table
 from .verdict import Verdict
@@ -39,6 +39,15 @@ __all__ = [
 DONE, FAILED, OVER = 0, 1, 4  # exit codes
 JUDGED = ".noisyfit"  # ending of the file beside a page
 NO_LABEL = ""  # what stands for a missing label on the review page, and in the decisions made there
+_WITH_ID = "with --id: name that column here, too."
+_WITHOUT_ID = "without --id, or with another: do the same here."
+
+
+class _Judged(NamedTuple):
+    """What was said of the labels of a table."""
+
+    kept: KeptVerdict
+    places: NDArray[np.int64]  # of its rows in this table
 
 
 def write_report(path: Path, source: Path, judged: Any) -> None:
@@ -57,7 +66,7 @@ def write_report(path: Path, source: Path, judged: Any) -> None:
         "correction_refused": judged.correction_refused_,
         "checked": None if promise is None else promise._asdict(),
     }
-    write_atomically(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+    path.write_bytes((json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
 
 def apply_to_table(args: argparse.Namespace) -> int:
@@ -70,20 +79,21 @@ def apply_to_table(args: argparse.Namespace) -> int:
     table = read_table(args.input, args.delimiter)
     labels = _labels_by_name(table, args)
     try:
-        final = apply_decisions(labels, args.decisions)
-        kept = None if args.only_decided else _find_judged(args, labels)
-        answers = {} if kept is None else decided_rows(labels, args.decisions)
+        judged = _find_judged(args, labels)
+        decided = _decided_in(args, labels, judged)
     except ValueError as error:
         raise ValueError(f"{args.decisions} does not fit {args.input}. {error}") from error
-    if args.report is not None and kept is None:
+    if args.report is not None and judged is None:
         raise ValueError("--report needs the .noisyfit file that was written beside the page: name it with --judged.")
-    verdict = None if kept is None else _settle(kept, labels, answers, args.guarantee)
-    if kept is not None and verdict is not None:
+    final = with_decided(labels, decided)
+    verdict = None
+    if judged is not None and not args.only_decided:
+        verdict = _settle(judged, decided, args.guarantee)
         # what was taken all at once on the page nobody has looked at: it is settled like any other row
-        answered = {row for row, (_, is_known) in answers.items() if is_known}
-        others = np.array([row not in answered for row in _places(kept, labels).tolist()], bool)
+        answered = {place for place, row in decided.items() if row.looked_at and row.is_known}
+        others = np.array([place not in answered for place in judged.places.tolist()], bool)
         settled = verdict.label_report()["corrected_label"].to_numpy(dtype=object)
-        final.iloc[_places(kept, labels)[others]] = settled[others]
+        final.iloc[judged.places[others]] = settled[others]
     new: dict[str, Sequence[Any]] = {args.label: [None if label == NO_LABEL else label for label in final]}
     args.outputs.write(args.out, lambda name: table.write(name, new, args.safe_cells))
     return _conclude(args, labels, final, verdict)
@@ -108,52 +118,71 @@ def _judged_files(args: argparse.Namespace) -> list[Path]:
     return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
-def _find_judged(args: argparse.Namespace, labels: pd.Series[Any]) -> KeptVerdict | None:
-    """Find what was said of these very labels: the file that was named, or one beside table or decisions."""
-    if args.judged is not None:
-        kept = read_verdict(args.judged)
-        if not _is_about(kept, labels, args.label or ""):
-            raise ValueError(f"{args.judged} is about other labels. Pass the file that was written beside the page.")
-        return kept
+def _find_judged(args: argparse.Namespace, labels: pd.Series[Any]) -> _Judged | None:
+    """Find what was said of these very labels: the file that was named, or one beside table or decisions.
+
+    One that knows the rows by other names than are given here would lead to wrong rows: an error, and not passed over.
+    """
+    otherwise = ""
     for path in _judged_files(args):
-        with contextlib.suppress(ValueError):  # of another table, or another program's
+        try:
             kept = read_verdict(path)
-            if _is_about(kept, labels, args.label or ""):
-                return kept
+        except ValueError:  # of another table, or another program's
+            if args.judged is not None:
+                raise
+            continue
+        places = _places(kept, labels, args)
+        if places is not None and (kept.about.names is None) == (args.id is None):
+            return _Judged(kept, places)
+        if places is not None:
+            otherwise = f"{path} was made {_WITHOUT_ID if kept.about.names is None else _WITH_ID}"
+    if otherwise or args.judged is not None:
+        about_others = f"{args.judged} is about other labels. Pass the file that was written beside the page."
+        raise ValueError(otherwise or about_others)
     return None
 
 
-def _is_about(kept: KeptVerdict, labels: pd.Series[Any], column: str) -> bool:
-    if (kept.about.n_rows, kept.about.column) != (len(labels), column):
-        return False
-    places, given = _places(kept, labels), kept.verdict.label_report()["given_label"].to_numpy(dtype=object)
-    return bool((places >= 0).all() and (labels.to_numpy()[places] == given).all())
+def _places(kept: KeptVerdict, labels: pd.Series[Any], args: argparse.Namespace) -> NDArray[np.int64] | None:
+    """Find the judged rows by their names, or by their places; None where these are other labels."""
+    about = kept.about
+    if (about.n_rows, about.column) != (len(labels), args.label or ""):
+        return None
+    places: NDArray[np.int64] = about.places
+    if about.names is not None and args.id is not None:
+        places = pd.Index(labels.index.map(str)).get_indexer(pd.Index(about.names))
+    given = kept.verdict.label_report()["given_label"].to_numpy(dtype=object)
+    are_these = (places >= 0).all() and (labels.to_numpy()[places] == given).all()
+    return places if are_these else None
 
 
-def _places(kept: KeptVerdict, labels: pd.Series[Any]) -> Any:
-    """Find the judged rows by their names, or by their places; -1 for one that is not there."""
-    if kept.about.names is None or isinstance(labels.index, pd.RangeIndex):
-        return kept.about.places
-    return pd.Index(labels.index.map(str)).get_indexer(pd.Index(kept.about.names))
+def _decided_in(args: argparse.Namespace, labels: pd.Series[Any], judged: _Judged | None) -> dict[int, Decided]:
+    """Read what was decided about which place; raise where the page knew the rows by other names."""
+    decisions = read_decisions(args.decisions)
+    named = [decision for decision in decisions if key_text(decision.index) != str(decision.row)]
+    if named and args.id is None:
+        raise ValueError(f"It calls row {named[0].row} {named[0].index!r}. Name the column of these names with --id.")
+    decided = find_decided(labels, decisions)
+    if args.id is not None and judged is not None:
+        places = dict(zip(judged.kept.about.places.tolist(), judged.places.tolist(), strict=True))
+        if any(places.get(found.row, place) != place for place, found in decided.items()):
+            raise ValueError(f"It has other rows under these names: it was made {_WITHOUT_ID}")
+    return decided
 
 
-def _settle(
-    kept: KeptVerdict, labels: pd.Series[Any], answers: dict[int, tuple[Any, bool]], guarantee: float | None
-) -> Verdict:
+def _settle(judged: _Judged, decided: dict[int, Decided], guarantee: float | None) -> Verdict:
     """Settle the judged rows by the answers; one that is none of the classes says that the given label is wrong."""
-    number = {label: code for code, label in enumerate(kept.verdict.classes_.tolist())}
-    place = {row: i for i, row in enumerate(_places(kept, labels).tolist())}
-    found = {
-        place[row]: number.get(label, NO_CLASS) if is_known else UNKNOWN
-        for row, (label, is_known) in answers.items()
-        if row in place
-    }
-    rows = np.array(sorted(found), np.int64)
-    checks = Checks(rows, np.array([found[row] for row in rows.tolist()], np.int64))
-    inquiry = kept.verdict._inquiry_
+    verdict = judged.kept.verdict
+    number = {label: code for code, label in enumerate(verdict.classes_.tolist())}
+    found = [
+        (i, number.get(decided[place].label, NO_CLASS) if decided[place].is_known else UNKNOWN)
+        for i, place in enumerate(judged.places.tolist())
+        if place in decided and decided[place].looked_at
+    ]
+    rows, codes = np.array(found, np.int64).reshape(-1, 2).T
+    inquiry = verdict._inquiry_
     assert inquiry is not None
-    kept.verdict._take(inquiry.after(checks, guarantee))
-    return kept.verdict
+    verdict._take(inquiry.after(Checks(rows, codes), guarantee))
+    return verdict
 
 
 def _conclude(args: argparse.Namespace, labels: pd.Series[Any], final: pd.Series[Any], verdict: Verdict | None) -> int:
@@ -208,18 +237,18 @@ def export_for_people(args: argparse.Namespace) -> int:
     interface = args.label_studio.with_suffix(".xml")
     args.outputs.check((args.label_studio, interface), (args.input, *_judged_files(args)))
     labels, shown = _labels_and_rows(args)
-    kept = _find_judged(args, labels)
-    if kept is None:
+    judged = _find_judged(args, labels)
+    if judged is None:
         raise ValueError(f"No .noisyfit file of {args.input} was found. Run noisyfit check, or name it with --judged.")
-    verdict = kept.verdict
+    verdict = judged.kept.verdict
     rows = verdict.rows_to_check(args.rows)
     proposed = np.searchsorted(verdict.classes_, rows["proposed_label"].to_numpy(verdict.classes_.dtype))
     scores = verdict.soft_labels_[rows.index, proposed]
-    rows.index = labels.index[_places(kept, labels)[rows.index]]
+    rows.index = labels.index[judged.places[rows.index]]
     tasks: dict[str, Any] = {"y": labels, "scores": scores, "image_prefix": args.image_prefix, "overwrite": True}
     args.outputs.write(args.label_studio, lambda name: export_tasks(rows, shown, name, **tasks))
     config = labeling_config(verdict.classes_, "image" if args.input.is_dir() else "table")
-    args.outputs.write(interface, lambda name: write_atomically(name, config.encode()))
+    args.outputs.write(interface, lambda name: name.write_bytes(config.encode()))
     print("\n".join([f"{len(rows)} tasks, in the order in which to label", *args.outputs.told()]))
     return FAILED if args.outputs.failed else DONE
 
@@ -233,7 +262,7 @@ def _labels_and_rows(args: argparse.Namespace) -> tuple[pd.Series[Any], Any]:
     if args.label is None:
         raise ValueError("--label is needed: the column of the labels.")
     table = read_table(args.input, args.delimiter)
-    return _labels_by_name(table, args), table.frame().drop(columns=args.label)
+    return _labels_by_name(table, args), table.frame().drop(columns=args.label, errors="ignore")
 
 
 def _labels_by_name(table: Table, args: argparse.Namespace) -> pd.Series[Any]:

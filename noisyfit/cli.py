@@ -281,14 +281,14 @@ def _clean_table(args: argparse.Namespace) -> int:
         columns: dict[str, Sequence[Any]] = {args.label: _new_labels(table, args.label, report)}
         columns |= dict(zip(marks, found, strict=True))
         args.outputs.write(args.out, lambda name: table.write(name, columns, args.safe_cells))
-    return _finish(args, cleaned, frame.drop(columns=args.label))
+    return _finish(args, cleaned, frame.drop(columns=args.label, errors="ignore"))
 
 
 def _numbers_of(table: Table, frame: pd.DataFrame, args: argparse.Namespace) -> Any:
     """Turn the columns that can be learned from into numbers, and say which are left out."""
     check_named(table, [*args.drop, *args.keep])
     not_learned = [args.label, *args.drop, *([args.id] if args.id else [])]
-    check_values(table, frame.drop(columns=not_learned))
+    check_values(table, frame.drop(columns=not_learned, errors="ignore"))  # an index of pandas is not in it
     features = choose_features(frame, not_learned, args.keep)
     if not args.quiet:
         for name, why in features.left_out.items():
@@ -319,7 +319,7 @@ def _clean_images(args: argparse.Namespace) -> int:
 def _find_wrong_labels(X: Any, labels: list[Any], args: argparse.Namespace, **params: Any) -> Cleaned:
     """Fit to the rows with a label; propose one for the others."""
     given = np.array([label is not None for label in labels])
-    # an array would cut off NUL at a label's end, and be as wide as the longest label
+    # an array would be as wide as the longest label
     y = [label for label in labels if label is not None]
     params |= {} if args.epochs is None else {"max_epochs": args.epochs}
     clf = JointOptimizationClassifier(random_state=args.seed, verbose=0 if args.quiet else 1, **params)
@@ -386,9 +386,7 @@ def _write_findings(args: argparse.Namespace, cleaned: Cleaned, shown: Any) -> N
             "title": f"Labels of {args.input.name}",
             "n_pictures": MOST_IMAGES if args.input.is_dir() else MOST_ROWS,
             "overwrite": True,
-            "judged": None if clf._inquiry_ is None else clf,
-            "judged_rows": judged,
-        }
+        } | ({} if clf._inquiry_ is None else {"judged": clf, "judged_rows": judged})
         args.outputs.write(args.review, lambda name: save_review(name, report.drop(columns="status"), shown, **page))
         if clf._inquiry_ is not None:
             names = None if args.id is None else report.index[judged].map(str).to_numpy(str)

@@ -51,15 +51,16 @@ def open_picture(path: str | os.PathLike[str], remedy: str) -> Iterator[Any]:
 def list_images(folder: Path, follow_links: bool = False) -> tuple[list[Path], list[str | None]]:
     """Give the images of a folder, in the order of their names, and their labels: the folder that each lies in.
 
-    Images that lie in `folder` itself have no label, None. Symbolic links, which may lead anywhere, are left out
-    unless `follow_links` is True; how many is told on the standard error stream.
+    Images that lie in `folder` itself have no label, None. What has a name that begins with a dot is hidden, and left
+    out. So are symbolic links, which may lead anywhere, unless `follow_links` is True; how many is told on the standard
+    error stream.
 
     Raises
     ------
     OSError
         If a folder cannot be read.
     ValueError
-        If there are fewer than two folders with images, or a name is no text.
+        If there are fewer than two folders with images, or a name is not in UTF-8.
     """
     links: list[Path] = []
     found = _entries(folder, follow_links, links)
@@ -109,9 +110,11 @@ def _unreadable(path: str | os.PathLike[str], why: str, remedy: str) -> ValueErr
 
 
 def _entries(folder: Path, follow_links: bool, links: list[Path]) -> list[Path]:
-    """Give what lies in a folder; links that are not followed are put with `links`, if they lead to pictures."""
+    """Give what lies in a folder and is not hidden; links to pictures that are not followed are put with `links`."""
     found = []
     for path in folder.iterdir():
+        if path.name.startswith("."):
+            continue
         if follow_links or not path.is_symlink():
             found.append(path)
         elif _is_called_picture(path) or path.is_dir():
@@ -120,7 +123,7 @@ def _entries(folder: Path, follow_links: bool, links: list[Path]) -> list[Path]:
 
 
 def _is_called_picture(path: Path) -> bool:
-    return path.suffix.lower() in PICTURE_ENDINGS and not path.name.startswith(".")
+    return path.suffix.lower() in PICTURE_ENDINGS
 
 
 def _tell_left_out(folder: Path, links: list[Path], no_files: list[Path]) -> None:
@@ -131,7 +134,7 @@ def _tell_left_out(folder: Path, links: list[Path], no_files: list[Path]) -> Non
 
 
 def _check_names(folder: Path, paths: list[Path]) -> None:
-    """Raise for names that a page, table or report could not say: no UTF-8, or what csv writes as a new line."""
+    """Raise for names that are not in UTF-8, which no page, table or report could hold."""
     for path in paths:
         name = str(path.relative_to(folder))
         if name.encode(errors="replace").decode() != name:

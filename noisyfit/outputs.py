@@ -16,6 +16,7 @@ from ._files import check_may_write, replaced_whole
 __all__ = ["Outputs"]
 
 _FORCE = "Name another file, or write over it with --force."
+_LONGEST_NAME = 255  # bytes, on most file systems
 
 
 class Outputs:
@@ -50,6 +51,8 @@ class Outputs:
 
     def write(self, path: Path, write: Callable[[Path], Any]) -> None:
         """Write a file by what is given a name to write to, and warn of what that gives as text.
+
+        The file gets its own name when it is written whole: what writes it need not see to that.
 
         Where it cannot be written, or has appeared meanwhile, it goes beside it under another name, or else into a
         temporary folder. What goes wrong is said, and others can still be written.
@@ -101,8 +104,15 @@ def _file_of(path: Path) -> Any:
 
 
 def _free_name(path: Path) -> Path:
-    names = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in itertools.count(1))
+    names = (_numbered(path, number) for number in itertools.count(1))
     return next(name for name in names if not os.path.lexists(name))
+
+
+def _numbered(path: Path, number: int) -> Path:
+    stem, ending = path.stem, f"-{number}{path.suffix}"
+    while stem and len(os.fsencode(stem + ending)) > _LONGEST_NAME:
+        stem = stem[:-1]
+    return path.with_name(stem + ending)
 
 
 def _name_in_temporary_folder(path: Path) -> Path:

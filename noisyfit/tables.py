@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 
-from ._files import write_atomically
 from ._validation import import_extra
 from .delimited import DelimitedText, find_delimiter, read_lines
 
@@ -159,7 +158,7 @@ class ParquetTable:
                 raise ValueError(f"{self.path}: column {name!r} cannot hold a new value: {error}") from error
         content = io.BytesIO()
         parquet.write_table(table, content)
-        write_atomically(path, content.getvalue())
+        path.write_bytes(content.getvalue())
         return ""
 
 
@@ -242,8 +241,9 @@ def labels_of(table: Table, column: str) -> list[Any]:
 def check_values(table: Table, frame: pd.DataFrame) -> None:
     """Raise a ValueError that names column and row for a value that cannot be learned from."""
     for name in frame.columns:
-        row = next((row for row, value in enumerate(_doubtful(frame[name])) if _cannot_be_learned(value)), None)
-        if row is not None:
+        wrong = _cannot_be_learned(frame[name])
+        if wrong.any():
+            row = int(wrong.argmax())
             raise ValueError(
                 f"{table.path}, {table.place(row)}: column {name!r} holds {table.values(name)[row]!r:.200}. Numbers "
                 "must be finite and fit 32 bits, and lists cannot be learned from. Mend it, or leave the column out: "
@@ -296,7 +296,7 @@ def as_numbers(features: Features, frame: pd.DataFrame) -> NDArray[np.float32]:
 def _write_text(path: Path, text: DelimitedText, encoding: str, safe_cells: bool) -> str:
     text = text.without_formulas() if safe_cells else text
     try:
-        write_atomically(path, str(text).encode(encoding))
+        path.write_bytes(str(text).encode(encoding))
     except UnicodeEncodeError as error:
         found = error.object[error.start : error.end]
         raise ValueError(f"A label holds {found!r}, half a character that no file in UTF-8 can hold.") from error
@@ -349,14 +349,16 @@ def _wrong_in_label(label: Any) -> str:
     return ""
 
 
-def _doubtful(column: pd.Series[Any]) -> Iterable[Any]:
-    """Give a column's values where they may be lists or large numbers."""
+def _cannot_be_learned(column: pd.Series[Any]) -> NDArray[np.bool_]:
+    """Say which values of a column are lists, or numbers that are too large."""
     if isinstance(column.dtype, pd.CategoricalDtype) or column.dtype.kind not in "Of":
-        return ()
-    return column
+        return np.zeros(len(column), bool)
+    if column.dtype.kind == "f":
+        return np.abs(column.to_numpy(np.float64, na_value=np.nan)) > _LARGEST
+    return np.fromiter(map(_is_list_or_too_large, column), bool, len(column))
 
 
-def _cannot_be_learned(value: Any) -> bool:
+def _is_list_or_too_large(value: Any) -> bool:
     is_number = isinstance(value, (numbers.Real, decimal.Decimal))
     return bool(abs(value) > _LARGEST) if is_number else not isinstance(value, str) and pd.api.types.is_list_like(value)
 

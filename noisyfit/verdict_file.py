@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .decision import judgement_from
 from .report import check_labels
 from .settling import describe_inquiry, inquiry_from
-from .state_files import UNFIT, check_count, check_like, check_numbers, read_state, write_state
+from .state_files import UNFIT, check_count, check_numbers, read_state, write_state
 from .verdict import Verdict
 
 __all__ = ["KeptRows", "KeptVerdict", "read_verdict", "write_verdict"]
@@ -62,9 +62,12 @@ def _verdict_from(state: dict[str, Any]) -> KeptVerdict:
     check_labels(classes, given)
     check_count("rows of the table", about.n_rows, low=len(given))
     check_numbers("places of the rows", about.places, "i8", given.shape, 0, about.n_rows - 1)
-    check_like("the column of the labels", about.column, about.column if isinstance(about.column, str) else "")
+    if not isinstance(about.column, str):
+        raise ValueError("the column of the labels must be a text")
     if about.names is not None:
-        check_numbers("names of the rows", about.names, "O" if about.names.dtype == object else "U", given.shape)
+        # where one is much longer than the others, a file gives them back as objects
+        kind = "O" if about.names.dtype == object else "U"
+        check_numbers("names of the rows", about.names, kind, given.shape)
         if not all(isinstance(name, str) for name in about.names.tolist()):
             raise ValueError("names of the rows must be texts")
     judgement = judgement_from(state["judgement"], len(given), len(classes))

@@ -5,6 +5,8 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,14 +14,15 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_iris
 
-from noisyfit import cli
+from noisyfit import JointOptimizationClassifier, checked_files, cli, judge_labels
 from noisyfit.checked_files import OVER
 from noisyfit.cli import DONE, FAILED, INTERRUPTED, REFUSED, main
-from noisyfit.verdict_file import read_verdict
+from noisyfit.verdict_file import KeptRows, read_verdict, write_verdict
 
 from stand_in import StandIn
 
 N = 120
+ENDINGS = (".html", ".json", ".csv", ".csv")
 NAMES = np.array(["setosa", "versi,color", 'virg"inica'])
 
 
@@ -157,6 +160,39 @@ def test_a_parquet_file(table, tmp_path):
     pd.testing.assert_frame_equal(cleaned[list("abcd")], typed[list("abcd")])
     assert cleaned["label"].dtype == typed["label"].dtype
     assert cleaned["label"].notna().all()
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Training has no part in what is looked at here."""
+    monkeypatch.setattr(cli, "JointOptimizationClassifier", StandIn)
+    monkeypatch.setattr(cli, "as_numbers", lambda _, frame: np.zeros((len(frame), 1)))
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("use", ["--id", "--drop", "--label"])
+def test_an_index_of_pandas_is_a_column_like_others(tmp_path, capsys, use):
+    index = [f"{'ab'[i % 2] if use == '--label' else i}" for i in range(40)]
+    frame = pd.DataFrame({"x": np.arange(40) / 7, "label": ["a", "b"] * 20}, index)
+    path, out = tmp_path / "train.parquet", tmp_path / "out.parquet"
+    frame.to_parquet(path)
+    label = [] if use == "--label" else ["--label", "label"]
+    assert clean(path, *label, use, "__index_level_0__", "--out", out, "--quiet") == DONE
+    cleaned = pd.read_parquet(out)
+    pd.testing.assert_series_equal(cleaned["x"], frame["x"], check_index=use != "--label")
+    assert set(cleaned.index) == set(index)
+    export = ["export", str(path), *label, "--label-studio", str(tmp_path / "t.json")]
+    assert main([*export, *([] if use == "--drop" else [use, "__index_level_0__"])]) == FAILED
+    assert "Run noisyfit check" in capsys.readouterr().err  # and nothing else is wrong
+
+
+def test_a_page_is_written_where_no_row_can_be_settled(table, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(cli, "JointOptimizationClassifier", partial(JointOptimizationClassifier, cross_fit=0))
+    review = ["--review", tmp_path / "r.html", "--quiet"]
+    assert clean(table[0], "--label", "label", "--out", tmp_path / "o.csv", *review) == DONE
+    assert (tmp_path / "r.html").exists()
+    assert not (tmp_path / "r.noisyfit").exists()
+    assert capsys.readouterr().err == ""
 
 
 @pytest.fixture
@@ -317,6 +353,76 @@ def test_checks_are_found_by_names_in_another_order(many, tmp_path, capsys):
     pd.testing.assert_frame_equal(read(final)[::-1].reset_index(drop=True), read(straight))
 
 
+@pytest.fixture
+def numbered(tmp_path):
+    """A table whose ids count from 1, so that they are places of other rows, and what was decided about one row."""
+    frame = pd.DataFrame({"id": range(1, 41), "x": np.arange(40) / 7, "label": ["a"] * 20 + ["b"] * 20})
+    path, kept = tmp_path / "numbered.csv", tmp_path / "numbered-review.noisyfit"
+    frame.to_csv(path, index=False)
+    proba = np.random.RandomState(0).dirichlet([1, 1], 40)
+
+    def judge(by_id):
+        names = frame["id"].astype(str).to_numpy(str) if by_id else None
+        write_verdict(kept, judge_labels(frame["label"], proba), KeptRows(np.arange(40), 40, "label", names))
+
+    def decide(by_id, ending="json"):
+        decision = {"row": 1, "index": 2 if by_id else 1, "given_label": "a", "proposed_label": "b"}
+        decision |= {"decision": "accept", "label": "b"}
+        decisions = tmp_path / f"decisions.{ending}"
+        document = {"format": "noisyfit decisions", "version": 1, "decisions": [decision]}
+        csv = pd.DataFrame([decision]).to_csv(index=False)
+        decisions.write_text(csv if ending == "csv" else json.dumps(document))
+        return decisions
+
+    return path, judge, decide
+
+
+@pytest.mark.parametrize("more", [[], ["--only-decided"], ["--judged", "numbered-review.noisyfit"]])
+@pytest.mark.parametrize("by_id", [True, False])
+def test_an_id_that_is_left_out_or_added_changes_no_other_row(numbered, tmp_path, monkeypatch, capsys, by_id, more):
+    path, judge, decide = numbered
+    monkeypatch.chdir(tmp_path)
+    judge(by_id)
+    apply = ["apply", str(path), str(decide(by_id)), "--label", "label", "--out", "final.csv", *more]
+    ids = ["--id", "id"]
+    assert main(apply + ids * (not by_id)) == FAILED
+    assert f"was made {'with --id: name' if by_id else 'without --id, or'}" in capsys.readouterr().err
+    assert not (tmp_path / "final.csv").exists()
+    export = ["export", str(path), "--label", "label", "--label-studio", "tasks.json"]
+    assert main(export + ids * (not by_id)) == FAILED
+    assert main([*apply, "--only-decided"] + ids * by_id) == DONE
+    assert np.flatnonzero(read("final.csv")["label"] != read(path)["label"]).tolist() == [1]
+
+
+@pytest.mark.parametrize("ending", ["json", "csv"])
+def test_without_a_verdict_rows_with_names_are_not_taken_for_places(numbered, tmp_path, capsys, ending):
+    path, _, decide = numbered
+    apply = ["apply", str(path), str(decide(True, ending)), "--label", "label", "--out", str(tmp_path / "final.csv")]
+    assert main(apply) == FAILED
+    assert "Name the column of these names with --id" in capsys.readouterr().err
+    assert main([*apply, "--id", "id"]) == DONE
+
+
+def test_decisions_of_a_page_without_ids_do_not_fit_a_verdict_with_ids(numbered, tmp_path, capsys):
+    path, judge, decide = numbered
+    judge(True)
+    apply = ["apply", str(path), str(decide(False)), "--label", "label", "--out", str(tmp_path / "final.csv")]
+    assert main([*apply, "--id", "id"]) == FAILED
+    assert "has other rows under these names" in capsys.readouterr().err
+
+
+def test_decisions_are_read_and_rows_found_once(numbered, tmp_path, monkeypatch):
+    path, judge, decide = numbered
+    judge(True)
+    calls = Counter()
+    for name in ("read_decisions", "find_decided", "_places"):
+        told = partial(lambda name, call, *args: (calls.update([name]), call(*args))[1], name)
+        monkeypatch.setattr(checked_files, name, partial(told, getattr(checked_files, name)))
+    apply = ["apply", str(path), str(decide(True)), "--label", "label", "--out", str(tmp_path / "final.csv")]
+    assert main([*apply, "--id", "id"]) == DONE
+    assert calls == {"read_decisions": 1, "find_decided": 1, "_places": 1}
+
+
 def test_what_was_said_of_another_table_is_not_used(many, table, tmp_path, capsys):
     path, frame, truth = many
     assert main(["check", str(path), "--label", "label", "--epochs", "5", "--quiet"]) == DONE
@@ -371,6 +477,21 @@ def test_images_are_handed_to_label_studio(folder, tmp_path):
     arguments = ["export", str(folder), "--label-studio", str(tasks), "--rows", "5", "--image-prefix", "/data/"]
     assert main(arguments) == DONE
     assert all(task["data"]["image"].startswith("/data/") for task in json.loads(tasks.read_text()))
+
+
+def test_files_with_the_longest_names_are_all_written(many, tmp_path, capsys):
+    path, frame, truth = many
+    long = [tmp_path / f"{letter * (255 - len('.noisyfit'))}{end}" for letter, end in zip("rjco", ENDINGS, strict=True)]
+    review, report, cleaned, final = long
+    common, written = ["--label", "label"], ["--review", str(review), "--report", str(report)]
+    assert clean(path, *common, *written, "--out", cleaned, "--quiet") == DONE
+    decisions, _ = answer(tmp_path, frame, truth, name=review.stem)
+    assert main(["apply", str(path), str(decisions), *common, "--out", str(final)]) == DONE
+    tasks = tmp_path / f"{'t' * 250}.json"
+    assert main(["export", str(path), *common, "--label-studio", str(tasks)]) == DONE
+    assert capsys.readouterr().err == ""
+    made = [*long, review.with_suffix(".noisyfit"), tasks, tasks.with_suffix(".xml"), path, decisions]
+    assert sorted(tmp_path.iterdir()) == sorted(made)
 
 
 def test_random_labels_are_refused_with_an_exit_code_of_their_own(tmp_path, capsys):
@@ -437,13 +558,6 @@ def test_links_are_followed_on_request_only(folder, tmp_path, capsys):
     assert "1 symbolic links: --follow-links takes them in" in capsys.readouterr().err
     assert main([*export, "--follow-links"]) == FAILED
     assert "symbolic" not in capsys.readouterr().err
-
-
-@pytest.fixture
-def at_once(monkeypatch):
-    """Training has no part in what is looked at here."""
-    monkeypatch.setattr(cli, "JointOptimizationClassifier", StandIn)
-    monkeypatch.setattr(cli, "as_numbers", lambda _, frame: np.zeros((len(frame), 1)))
 
 
 def small(tmp_path, header="x,name,label", rows=40, delimiter=",", label=("a", "b"), name="n{}"):

@@ -199,6 +199,18 @@ def test_links_are_followed_on_request_only(folder, tmp_path, capsys):
     assert "1 names of images that name no file, 'loop.png' say" in capsys.readouterr().err
 
 
+def test_what_is_hidden_is_left_out(folder, capsys):
+    for hidden in (".ipynb_checkpoints", "a/.ipynb_checkpoints"):
+        (folder / hidden).mkdir()
+        drawn().save(folder / hidden / "1-checkpoint.png")
+    for hidden in (".1.png", "a/._1.png"):
+        drawn().save(folder / hidden)
+    (folder / ".c").symlink_to(folder / "a", target_is_directory=True)
+    assert list_images(folder) == list_images(folder, follow_links=True)
+    assert names(list_images(folder)) == ["a/1.png", "b/1.png"]
+    assert capsys.readouterr().err == ""
+
+
 def test_what_only_looks_like_an_image_is_told(folder, capsys):
     os.mkfifo(folder / "a" / "pipe.png")
     assert names(list_images(folder)) == ["a/1.png", "b/1.png"]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from noisyfit import _files
+from noisyfit._files import write_atomically
 from noisyfit.outputs import Outputs
 
 
@@ -154,7 +155,7 @@ def test_what_cannot_be_written_is_found_before(tmp_path):
     for name, force, error, message in (
         ("file/a.csv", False, FileNotFoundError, "folder of .* is not there"),
         ("a" * 300, False, OSError, "cannot be written: File name too long. Name another"),
-        ("é" * 120, False, OSError, "cannot be written: File name too long"),
+        ("é" * 128, False, OSError, "cannot be written: File name too long"),
         (".", True, IsADirectoryError, "is a folder"),
         ("pipe", True, FileExistsError, "is no file that can be replaced"),
         ("link", False, FileExistsError, "is there already"),
@@ -162,6 +163,33 @@ def test_what_cannot_be_written_is_found_before(tmp_path):
         with pytest.raises(error, match=message):
             Outputs(force).check([tmp_path / name], [])
     assert names(tmp_path) == ["file", "link", "pipe"]
+
+
+@pytest.mark.usefixtures("either_file_system")
+@pytest.mark.parametrize("name", ["a" * 251 + ".csv", "é" * 125 + ".csv", "a" + "." + "b" * 253])
+def test_what_passes_the_check_is_written_however_long_its_name(tmp_path, name):
+    outputs, path = Outputs(force=False), tmp_path / name
+    outputs.check([path], [])
+    outputs.write(path, lambda name: write_atomically(name, b"new"))
+    assert path.read_bytes() == b"new"
+    assert names(tmp_path) == [name]
+    assert not outputs.failed
+
+
+@pytest.mark.parametrize(("name", "other"), [("a" * 251, "a" * 249 + "-1"), ("é" * 125, "é" * 124 + "-1")])
+def test_the_longest_names_are_rescued_too(tmp_path, monkeypatch, name, other):
+    (tmp_path / "temporary").mkdir()
+    (tmp_path / "there").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    outputs, path = Outputs(force=False), tmp_path / "there" / f"{name}.csv"
+    path.write_text("somebody's")
+    outputs.write(path, put("new"))
+    assert names(path.parent) == sorted([f"{name}.csv", f"{other}.csv"])
+    assert outputs.written == [path.with_name(f"{other}.csv")]
+    shutil.rmtree(path.parent)
+    outputs.write(path, put("new"))
+    (found,) = (tmp_path / "temporary").rglob(path.name)
+    assert found.read_text() == "new"
 
 
 def as_another_user(folder):

@@ -176,6 +176,16 @@ def test_what_cannot_be_learned_from_is_named_with_column_and_row(tmp_path, valu
         check_values(table, table.frame())
 
 
+def test_numbers_are_not_looked_through_one_by_one(tmp_path, monkeypatch):
+    table = parquet_table(tmp_path, x=[1.0, 2.0], y=pa.array([1.0, 1e38], pa.float32()), z=[1.0, 1e39])
+    frame = table.frame()
+    monkeypatch.setattr(pd.Series, "__iter__", None)
+    check_values(table, frame[["x", "y"]])
+    check_values(table, frame[["x"]].astype("Float64").replace(2.0, pd.NA))
+    with pytest.raises(ValueError, match="row 1, counted from 0: column 'z' holds 1e"):
+        check_values(table, frame)
+
+
 def test_all_other_kinds_of_columns_can_be_learned_from(tmp_path):
     day = datetime.datetime(2020, 1, 1)
     kinds = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable, Iterable
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,9 +14,18 @@ from numpy.typing import NDArray
 from .decision_files import Decision, read_decisions
 from .keys import key_literal, key_text, label_text
 
-__all__ = ["apply_decisions", "decided_rows"]
+__all__ = ["Decided", "apply_decisions", "decided_rows", "find_decided", "with_decided"]
 
 Labels = TypeVar("Labels", NDArray[Any], "pd.Series[Any]", list[Any])
+
+
+class Decided(NamedTuple):
+    """What was decided about a row."""
+
+    label: Any  # of the dtype of y
+    is_known: bool  # rather than skipped
+    looked_at: bool  # by a person; a proposal that was taken with all others is no answer
+    row: int  # where it was in the labels that were reviewed
 
 
 def apply_decisions(y: Labels, decisions: str | os.PathLike[str] | pd.DataFrame | list[dict[str, Any]]) -> Labels:
@@ -66,7 +75,7 @@ def apply_decisions(y: Labels, decisions: str | os.PathLike[str] | pd.DataFrame 
     ['dog', 'dog']
     """
     _check_labels(y)
-    return _with_labels(y, {place: label for place, (label, _) in _find_decided(y, read_decisions(decisions)).items()})
+    return with_decided(y, find_decided(y, read_decisions(decisions)))
 
 
 def decided_rows(y: Any, decisions: Any) -> dict[int, tuple[Any, bool]]:
@@ -74,21 +83,24 @@ def decided_rows(y: Any, decisions: Any) -> dict[int, tuple[Any, bool]]:
 
     Proposals that were taken all at once are no answers: to count them would prove whatever was proposed.
     """
-    return _find_decided(y, [decision for decision in read_decisions(decisions) if decision.looked_at])
+    looked_at = [decision for decision in read_decisions(decisions) if decision.looked_at]
+    return {place: (decided.label, decided.is_known) for place, decided in find_decided(y, looked_at).items()}
 
 
-def _find_decided(y: Any, decisions: list[Decision]) -> dict[int, tuple[Any, bool]]:
+def find_decided(y: Any, decisions: list[Decision]) -> dict[int, Decided]:
+    """Give what was decided about each row, by its place in y; of several decisions the last that a person made."""
     places, vocabulary = _Places(y), _Vocabulary(y)
-    chosen: dict[int, tuple[Any, bool]] = {}
+    chosen: dict[int, Decided] = {}
     for decision in decisions:
         place = places.find(decision)
         label = _decided_label(decision, y.iloc[place] if isinstance(y, pd.Series) else y[place], vocabulary)
-        if place in chosen and chosen[place][0] != label:
+        if place in chosen and chosen[place].label != label:
             raise ValueError(
-                f"`decisions` must decide each row in one way, got the labels {chosen[place][0]!r} and {label!r} for "
-                f"row {decision.row} (index {decision.index!r}). Remove one of them."
+                f"`decisions` must decide each row in one way, got the labels {chosen[place].label!r} and {label!r} "
+                f"for row {decision.row} (index {decision.index!r}). Remove one of them."
             )
-        chosen[place] = (label, decision.decision != "skip")
+        if place not in chosen or decision.looked_at:
+            chosen[place] = Decided(label, decision.decision != "skip", decision.looked_at, decision.row)
     return chosen
 
 
@@ -246,20 +258,21 @@ def _typed(label: Any) -> Hashable:
     return (isinstance(label, (bool, np.bool_)), isinstance(label, str), label)
 
 
-def _with_labels(y: Labels, chosen: dict[int, Any]) -> Labels:
+def with_decided(y: Labels, decided: dict[int, Decided]) -> Labels:
+    """Give a copy of labels with those in it that were decided, by their places."""
     result = y.copy()
-    if not chosen:
+    if not decided:
         return result
+    places, labels = np.fromiter(decided, dtype=np.intp), [found.label for found in decided.values()]
     if isinstance(result, pd.Series) and isinstance(result.dtype, pd.CategoricalDtype):
         result = result.cat.add_categories(
-            [name for name in dict.fromkeys(chosen.values()) if name not in result.cat.categories]
+            [name for name in dict.fromkeys(labels) if name not in result.cat.categories]
         )
-    places, labels = np.fromiter(chosen, dtype=np.intp), list(chosen.values())
     if isinstance(result, pd.Series):
         result.iloc[places] = labels
     elif isinstance(result, np.ndarray):
         result[places] = labels
     else:
-        for place, label in chosen.items():
+        for place, label in zip(decided, labels, strict=True):
             result[place] = label
     return result
