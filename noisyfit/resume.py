@@ -19,9 +19,8 @@ from .training import JointNet, Trainer, global_generators
 
 __all__ = ["Blocks", "SavedTraining", "restore_labels"]
 
-_N_OF_TWISTER = (
-    624  # numbers in the state of a Mersenne Twister: how many are left and which follows add up to one more
-)
+# numbers in the state of a Mersenne Twister: how many are left and which follows add up to one more
+_N_OF_TWISTER = 624
 
 
 @dataclass

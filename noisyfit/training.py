@@ -636,11 +636,15 @@ class _Turn:
             _RNG_LOCK.release()
         return reached
 
-    def pause(self) -> None:
-        """Let the thread that waits begin its turn, and go on after it."""
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let other threads have it inside the block, and go on after it."""
         reached = self.end()
-        self.begin()
-        self._set(reached)
+        try:
+            yield
+        finally:
+            self.begin()
+            self._set(reached)
 
     def _set(self, states: list[Tensor]) -> None:
         for generator, state in zip(self._generators, states, strict=True):
@@ -682,23 +686,17 @@ def isolated_rng(seed: int, device: torch.device) -> Iterator[torch.Generator]:
 def out_of_turn() -> Iterator[None]:
     """Let other threads draw random numbers while the block, which draws none, waits for one of them."""
     turn = _of_thread.turn
-    if turn is None or turn.is_inner or not turn.is_on:
+    can_pause = turn is not None and turn.is_on and not turn.is_inner
+    with turn.paused() if turn is not None and can_pause else contextlib.nullcontext():
         yield
-        return
-    reached = turn.end()
-    try:
-        yield
-    finally:
-        turn.begin()
-        turn._set(reached)
 
 
 def give_way() -> None:
     """Let another thread that waits to draw random numbers do so, if this one has drawn for a while."""
     turn = _of_thread.turn
-    waits = _NEXT_IN_TURN.locked()
-    if waits and turn is not None and not turn.is_inner and time.perf_counter() - turn.began > _SLICE:
-        turn.pause()
+    if turn is not None and _NEXT_IN_TURN.locked() and time.perf_counter() - turn.began > _SLICE:
+        with out_of_turn():
+            pass
 
 
 def global_generators(device: torch.device) -> list[torch.Generator]:
