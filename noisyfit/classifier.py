@@ -324,7 +324,8 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
             counts of 1: keep their mean near 1.
         groups : array-like of shape (n_samples,) or None, default=None
             Rows of one group (of one person, document or source, say) stay together in cross-fitting and where rows
-            are held out for ``begin="auto"``, and rows to check are spread over groups. None: equal rows stay
+            are held out for ``begin="auto"``, and rows to check are spread over groups. A class that one group has for
+            itself can be judged by no network: its labels are kept, and `summary` says so. None: equal rows stay
             together, but for those of a Dataset.
         checked : array-like of shape (n_samples,), mapping, Series, path, DataFrame, list of dict or None, default=None
             True labels of rows that people have looked at. They are learned as they are, never averaged away, and the
