@@ -121,14 +121,16 @@ def _told_changes(classes: NDArray[Any], given: NDArray[np.int64], corrected: ND
 
 def _told_unjudged(clf: Any) -> list[str]:
     """Say which labels stand because nobody could judge them."""
-    fixed = None if clf._inquiry_ is None else clf._inquiry_.judgement.grounds.fixed
-    if fixed is None or not fixed.any():
+    inquiry = clf._inquiry_
+    fixed = None if inquiry is None else inquiry.judgement.grounds.fixed
+    rows = np.arange(0) if fixed is None else np.setdiff1d(np.flatnonzero(fixed), inquiry.checks.answered().rows)
+    if not len(rows):
         return []
-    held = np.unique(clf._training_labels_.given[fixed])
+    held = np.unique(clf._training_labels_.given[rows])
     names = ", ".join(map(shown_label, clf.classes_[held[:_CLASSES_IN_SUMMARY]]))
     rest = f" and {len(held) - _CLASSES_IN_SUMMARY:,} others" if len(held) > _CLASSES_IN_SUMMARY else ""
     why = "almost all rows of such a class lie in one group, or there are fewer than networks"
-    return [f"labels that cannot be judged, and are kept: {fixed.sum():,}, of {names}{rest} ({why})"]
+    return [f"labels that cannot be judged, and are kept: {len(rows):,}, of {names}{rest} ({why})"]
 
 
 def _told_checks(clf: Any) -> list[str]:

@@ -123,6 +123,7 @@ def test_rows_of_a_class_with_fewer_rows_than_networks_keep_their_labels(blobs):
     assert "are kept: 2, of 7" in clf.summary()
     assert (clf.soft_labels_[[5, 50], 3] < 1).all()
     assert (clf.settle({5: 0}).corrected_labels_[[5, 50]] == [0, 7]).all()
+    assert "are kept: 1, of 7" in clf.summary()
 
 
 def test_a_class_that_shrinks_by_a_third_is_told():
