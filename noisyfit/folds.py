@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 __all__ = ["assign_folds", "hardly_seen", "spread_groups"]
 
-_LEAST_SEEN = 1 / 8  # of what an even deal would show of a class to the network that leaves out a fold
+_LEAST_SEEN = 1 / 4  # of what an even deal would show of a class to the network that leaves out a fold
 
 
 def assign_folds(
