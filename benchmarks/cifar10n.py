@@ -25,8 +25,8 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from noisyfit import JointOptimizationClassifier
-from noisyfit.data import as_rows
 from noisyfit.metrics import label_error_scores, recovery_accuracy
+from noisyfit.rows.rows import as_rows
 
 from cifar_data import LABEL_KINDS, Cifar, load_cifar
 from results import mean_and_spread, write_json

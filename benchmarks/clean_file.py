@@ -23,7 +23,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from noisyfit.tables import as_numbers, choose_features
+from noisyfit.command.tables import as_numbers, choose_features
 
 from results import write_json
 

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from noisyfit import JointOptimizationClassifier
-from noisyfit.augmentation import crop_flip
-from noisyfit.devices import use_bfloat16
 from noisyfit.losses import joint_loss, objective_gradient
+from noisyfit.machine.devices import use_bfloat16
+from noisyfit.nets.augmentation import crop_flip
 
 from cifar10n import SlimNet
 from made_up import draw_table, mlp

@@ -39,8 +39,8 @@ from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
 
 from noisyfit import JointOptimizationClassifier
-from noisyfit.data import as_rows
 from noisyfit.metrics import label_error_scores, recovery_accuracy
+from noisyfit.rows.rows import as_rows
 
 from cifar10n import SlimNet, flip
 from results import RESULTS

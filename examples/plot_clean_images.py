@@ -19,7 +19,7 @@ import pandas as pd
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from noisyfit.cli import main
+from noisyfit.command.cli import main
 from noisyfit.displays import LabelGalleryDisplay
 from noisyfit.noise import corrupt_labels, symmetric_noise
 

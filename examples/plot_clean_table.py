@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from sklearn.datasets import load_wine
 
-from noisyfit.cli import main
+from noisyfit.command.cli import main
 from noisyfit.displays import LabelTransitionDisplay
 from noisyfit.noise import corrupt_labels, symmetric_noise
 

@@ -1,6 +1,7 @@
 """noisyfit trains classifiers on wrongly labelled data and gives the labels back corrected."""
 
 from . import displays, exceptions, label_studio, losses, metrics, networks, noise
+from ._version import __version__ as __version__
 from .classifier import JointOptimizationClassifier
 from .corrector import LabelCorrector
 from .report import label_report
@@ -23,4 +24,3 @@ __all__ = [
     "noise",
     "save_review",
 ]
-__version__ = "0.1.0"

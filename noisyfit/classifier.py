@@ -15,25 +15,26 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from ._parameters import check_parameters, loader_params
 from ._validation import as_random_state, is_of_memory
-from .callbacks import CallbackSupportMixin, with_callbacks
-from .checkpoint import NoCheckpoint, open_checkpoint
-from .data import as_rows, check_inputs, check_same_pixels
-from .decision import judge_new_rows
-from .devices import resolve_device
+from .algorithm.callbacks import CallbackSupportMixin, with_callbacks
+from .algorithm.fingerprint import fingerprint
+from .algorithm.joint_optimisation import JointOptimization
+from .algorithm.labels import keep_within_margin
+from .algorithm.paper import paper_params
+from .algorithm.parameters import check_parameters, loader_params
+from .algorithm.problem import Problem, check_problem, encode_given
+from .algorithm.progress import EpochLog
 from .exceptions import ClassShrunkWarning, CorrectionRefusedWarning, LabelCollapseWarning
-from .fingerprint import fingerprint
-from .joint_optimisation import JointOptimization
-from .labels import keep_within_margin
+from .files.checkpoint import NoCheckpoint, open_checkpoint
+from .judgement.decision import judge_new_rows
+from .machine.devices import resolve_device
+from .machine.random_state import isolated_rng
+from .machine.ranks import Ranks, find_ranks
+from .machine.surroundings import usual_surroundings
 from .model_file import describe_fit, load_model, restore_result, save_model
-from .paper import paper_params
-from .problem import Problem, check_problem, encode_given
-from .progress import EpochLog
-from .ranks import Ranks, find_ranks
 from .report import shown_label, shrunk_classes
-from .surroundings import usual_surroundings
-from .training import isolated_rng
+from .rows.inputs import check_inputs, check_same_pixels
+from .rows.rows import as_rows
 from .verdict import JudgedLabels
 
 __all__ = ["JointOptimizationClassifier"]

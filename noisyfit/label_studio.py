@@ -18,8 +18,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from ._files import check_may_write, write_atomically
 from ._validation import check_choice
+from ._version import __version__
+from .files.whole import check_may_write, write_atomically
 from .review.decision_files import CANNOT_TELL, CHOICES_NAME
 from .review.keys import find_place, json_key, json_label, label_text
 from .review.samples import _names_a_picture, samples_as_json
@@ -339,8 +340,6 @@ def _checked_scores(scores: ArrayLike | None, n_rows: int) -> list[float | None]
 
 
 def _prediction(data: dict[str, Any], score: float | None) -> dict[str, Any]:
-    from . import __version__  # the package imports its modules before it has a version
-
     is_kept = score is not None and score < _LIKELY
     result = {
         "id": f"row{data['row']}",

@@ -22,15 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from . import networks
-from ._files import check_may_write
-from .data import InputKind
-from .decision import ExpectedGain, judgement_from
-from .devices import resolve_device, use_bfloat16
-from .ensembles import NetworkList, StackedNetworks, can_stack
-from .networks import bare_network_factory
-from .report import TrainingLabels, check_labels, check_size_of_labels
-from .settling import NOTHING_JUDGED, describe_inquiry, inquiry_from, published
-from .state_files import (
+from .files.states import (
     UNFIT,
     can_pack,
     check_count,
@@ -40,7 +32,16 @@ from .state_files import (
     read_state,
     write_state,
 )
-from .training import JointNet, build_net, isolated_rng, keep_for_prediction
+from .files.whole import check_may_write
+from .judgement.decision import ExpectedGain, judgement_from
+from .judgement.settling import NOTHING_JUDGED, describe_inquiry, inquiry_from, published
+from .machine.devices import resolve_device, use_bfloat16
+from .machine.random_state import isolated_rng
+from .nets.ensembles import NetworkList, StackedNetworks, can_stack
+from .nets.net import JointNet, build_net, keep_for_prediction
+from .networks import bare_network_factory
+from .report import TrainingLabels, check_labels, check_size_of_labels
+from .rows.rows import InputKind
 
 __all__ = ["describe_fit", "load_model", "restore_fit", "restore_result", "save_model"]
 

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .data import Rows, as_network_input, looks_channels_last
-from .sparse_input import DifferencesFrom, SparseLinear
+from .rows.rows import Rows, as_network_input, looks_channels_last
+from .rows.sparse_input import DifferencesFrom, SparseLinear
 
 __all__ = ["MLP", "PreActResNet32", "SmallResNet", "Standardize"]
 
@@ -80,7 +80,7 @@ class Standardize(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Standardise a batch: any shape that broadcasts with `shape`, unchanged.
 
-        A sparse COO batch (n, n_features) gives what the layers of `noisyfit.sparse_input` take.
+        A sparse COO batch (n, n_features) gives what the layers of `noisyfit.rows.sparse_input` take.
         """
         if x.is_complex():
             raise ValueError("Complex data not supported: `X` must hold real numbers.")

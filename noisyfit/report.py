@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from .state_files import check_numbers
+from .files.states import check_numbers
 
 __all__ = [
     "TrainingLabels",

@@ -12,13 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from ._validation import as_random_state, check_number, check_share
-from .belief import Codes
-from .checks import read_checks
-from .data import check_texts, labels_to_numpy
-from .decision import judge
-from .problem import check_groups
+from .judgement.belief import Codes
+from .judgement.decision import judge
+from .judgement.settling import MOST_CERTAIN, NO_CHECKS, ContradictionError, Inquiry, Promise, published
 from .report import TrainingLabels, build_label_report, build_summary
-from .settling import MOST_CERTAIN, NO_CHECKS, ContradictionError, Inquiry, Promise, published
+from .review.checks import read_checks
+from .rows.targets import check_groups, check_texts, labels_to_numpy
 
 __all__ = ["JudgedLabels", "Verdict", "judge_labels"]
 
@@ -275,7 +274,7 @@ def judge_labels(
     """Judge labels by what any model says of them: corrected labels, and how many are wrong.
 
     Takes what ``cleanlab.filter.find_label_issues`` takes. What is known of wrong labels beforehand was learned from
-    data sets of many kinds (`noisyfit.judge`); no true label is needed.
+    data sets of many kinds (`noisyfit.judgement.judge`); no true label is needed.
 
     Parameters
     ----------

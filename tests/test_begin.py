@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from noisyfit.begin import BeginRule
+from noisyfit.algorithm.begin import BeginRule
 
 
 def begins(begin, max_epochs, agreements=None):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import noisyfit.belief
-from noisyfit.belief import fit_noise_matrix, form_belief, pool
-from noisyfit.noise import CELL_COUNT, DIAGONAL_COUNT, corrupt_labels, symmetric_noise
+import noisyfit.judgement.belief
+from noisyfit.judgement.belief import fit_noise_matrix, form_belief, pool
+from noisyfit.judgement.noise_matrix import CELL_COUNT, DIAGONAL_COUNT
+from noisyfit.noise import corrupt_labels, symmetric_noise
 
 N_CLASSES = 3
 
@@ -74,7 +75,7 @@ def test_many_rows_are_sampled(monkeypatch):
     proba, y = draw()
     log_proba = np.log(np.maximum(proba, 1e-6))
     whole, _ = fit_noise_matrix(log_proba, y)
-    monkeypatch.setattr(noisyfit.belief, "_LARGEST_SAMPLE", 2000 * N_CLASSES)
+    monkeypatch.setattr(noisyfit.judgement.belief, "_LARGEST_SAMPLE", 2000 * N_CLASSES)
     np.testing.assert_allclose(fit_noise_matrix(log_proba, y)[0], whole, atol=0.05)
 
 

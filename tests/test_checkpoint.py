@@ -23,9 +23,10 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import Dataset
 
-from noisyfit import JointOptimizationClassifier, checkpoint, state_files
-from noisyfit.fingerprint import fingerprint
-from noisyfit.problem import check_problem
+from noisyfit import JointOptimizationClassifier
+from noisyfit.algorithm.fingerprint import fingerprint
+from noisyfit.algorithm.problem import check_problem
+from noisyfit.files import checkpoint, states
 
 from fuzzing import n_cases
 
@@ -356,9 +357,9 @@ def change_last_state(clf, change):
     """Let a function change the last state that a fit has written; its digest is right again."""
     last = max(clf.checkpoint.rglob("*.safetensors"))
     kind = "result" if last.name.startswith("result") else "checkpoint"
-    state = state_files.read_state(last, kind)
+    state = states.read_state(last, kind)
     change(state)
-    state_files.write_state(last, kind, state)
+    states.write_state(last, kind, state)
 
 
 OPTIMIZERS = {
@@ -555,14 +556,14 @@ def test_a_full_disk_leaves_the_last_state(blobs, make, monkeypatch):
 
     def runs_out(tensors, path, metadata):
         if len(written) == 3:
-            raise state_files.SafetensorError("I/O error: No space left on device (os error 28)")
+            raise states.SafetensorError("I/O error: No space left on device (os error 28)")
         written.append(path)
         save_file(tensors, path, metadata=metadata)
 
-    save_file = state_files.save_file
+    save_file = states.save_file
     clf = make()
     with monkeypatch.context() as patch:
-        patch.setattr(state_files, "save_file", runs_out)
+        patch.setattr(states, "save_file", runs_out)
         with pytest.raises(OSError, match="No space left on device"):
             clf.fit(X, y)
     assert not hasattr(clf, "classes_")

@@ -14,10 +14,11 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_iris
 
-from noisyfit import JointOptimizationClassifier, checked_files, cli, judge_labels
-from noisyfit.checked_files import OVER
-from noisyfit.cli import DONE, FAILED, INTERRUPTED, REFUSED, main
-from noisyfit.verdict_file import KeptRows, read_verdict, write_verdict
+from noisyfit import JointOptimizationClassifier, judge_labels
+from noisyfit.command import checked_files, cli
+from noisyfit.command.checked_files import OVER
+from noisyfit.command.cli import DONE, FAILED, INTERRUPTED, REFUSED, main
+from noisyfit.command.verdict_file import KeptRows, read_verdict, write_verdict
 
 from stand_in import StandIn
 

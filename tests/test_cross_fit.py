@@ -50,7 +50,7 @@ def test_until_the_first_update_an_output_does_not_depend_on_its_own_label(
 ):
     X, y, _ = blobs
     folds = np.arange(len(y)) % 3
-    monkeypatch.setattr("noisyfit.problem.assign_folds", lambda *args: folds)
+    monkeypatch.setattr("noisyfit.algorithm.problem.assign_folds", lambda *args: folds)
     module = nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Linear(16, 3)) if stacks else without_stacking(
         n_features=5, n_classes=3
     )  # fmt: skip
@@ -71,8 +71,8 @@ def test_equal_rows_and_rows_of_a_group_are_left_out_together(blobs, cross_fitte
         dealt.append(np.asarray(groups))
         return np.arange(len(codes)) % n_folds
 
-    monkeypatch.setattr("noisyfit.problem.assign_folds", spy)
-    monkeypatch.setattr("noisyfit.problem.spread_groups", spy)
+    monkeypatch.setattr("noisyfit.algorithm.problem.assign_folds", spy)
+    monkeypatch.setattr("noisyfit.algorithm.problem.spread_groups", spy)
     X = np.vstack([X, X[:5]])
     y = np.concatenate([y, y[:5]])
     cross_fitted(max_epochs=1).fit(X, y)

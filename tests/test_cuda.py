@@ -12,11 +12,11 @@ from sklearn.base import clone
 from skorch.callbacks import Callback
 
 from noisyfit import JointOptimizationClassifier
-from noisyfit.augmentation import crop_flip
-from noisyfit.data import as_rows
-from noisyfit.devices import use_bfloat16
 from noisyfit.losses import joint_loss, objective_gradient
+from noisyfit.machine.devices import use_bfloat16
+from noisyfit.nets.augmentation import crop_flip
 from noisyfit.noise import corrupt_labels, symmetric_noise
+from noisyfit.rows.rows import as_rows
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 import torch
 from torch.utils.data import IterableDataset, TensorDataset
 
-from noisyfit.data import as_network_input, as_rows
+from noisyfit.rows.rows import as_network_input, as_rows
 
 from inputs import Inputs, as_numpy_strings, memmap
 

@@ -5,16 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import noisyfit.decision
-from noisyfit.decision import (
-    choose_rows,
-    expected_gain,
-    judge,
-    judge_new_rows,
-    judgement_from,
-    outwards,
-)
-from noisyfit.judge import Odds, opinion_of
+import noisyfit.judgement.decision
+from noisyfit.judgement.decision import choose_rows, expected_gain, judge, judge_new_rows, judgement_from, outwards
+from noisyfit.judgement.judge import Odds, opinion_of
 from noisyfit.noise import corrupt_labels, symmetric_noise
 
 N_CLASSES = 4
@@ -167,7 +160,7 @@ def test_no_row_is_changed_that_is_expected_to_lose_on_average():
 def test_many_rows_are_chosen_block_by_block(monkeypatch):
     outputs, given, _ = draw()
     whole = judge(outputs, given)
-    monkeypatch.setattr("noisyfit.storage._BLOCK", 7)
+    monkeypatch.setattr("noisyfit.rows.storage._BLOCK", 7)
     np.testing.assert_array_equal(judge(outputs, given).corrected, whole.corrected)
     np.testing.assert_allclose(judge(outputs, given).soft_labels, whole.soft_labels, atol=1e-6)
 
@@ -206,5 +199,5 @@ def test_intervals_are_rounded_outwards(interval, rounded):
 
 
 def test_rows_are_numbered_within_their_class():
-    ranks = noisyfit.decision._rank_in_class(np.array([2, 0, 2, 2, 0]))
+    ranks = noisyfit.judgement.decision._rank_in_class(np.array([2, 0, 2, 2, 0]))
     assert ranks.tolist() == [0, 0, 1, 2, 1]

@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from noisyfit.delimited import DelimitedText, find_delimiter, read_lines
+from noisyfit.files.delimited import DelimitedText, find_delimiter, read_lines
 
 
 def text_of(text, delimiter=","):

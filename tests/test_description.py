@@ -22,7 +22,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 import noisyfit
-from noisyfit.description import Describer
+from noisyfit.files.description import Describer
 
 
 def described(value):
@@ -226,7 +226,7 @@ FILES = {
 def described_from_files(tmp_path, monkeypatch):
     """Describe what imports files, of which one is changed."""
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("noisyfit.description._READ_FROM_FILES", set())
+    monkeypatch.setattr("noisyfit.files.description._READ_FROM_FILES", set())
     modules = {name.partition("/")[0].removesuffix(".py") for name in FILES}
 
     def forget():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from noisyfit.ensembles import NetworkList, StackedNetworks, clip_gradients, combine_networks
+from noisyfit.nets.ensembles import NetworkList, StackedNetworks, clip_gradients, combine_networks
 from noisyfit.networks import MLP
 
 K, N, N_FEATURES, N_CLASSES = 3, 11, 5, 4

@@ -27,8 +27,9 @@ from torch import nn
 from torch.utils.data import Dataset
 
 import noisyfit
-from noisyfit import JointOptimizationClassifier, training
+from noisyfit import JointOptimizationClassifier
 from noisyfit.exceptions import LabelCollapseWarning, TrainingDivergedError
+from noisyfit.machine import random_state
 
 
 class Faulty(nn.Module):
@@ -181,10 +182,10 @@ def test_a_read_only_folder_is_told_before_training(blobs, make, tmp_path):
     assert process.exitcode == 0
 
 
-@pytest.mark.parametrize("least", [0.0, training._SLICE])
+@pytest.mark.parametrize("least", [0.0, random_state._SLICE])
 def test_fits_in_several_threads_give_what_each_gives_alone(blobs, quick, monkeypatch, least):
     X, y, _ = blobs
-    monkeypatch.setattr(training, "_SLICE", least)  # 0: another one's turn after every batch
+    monkeypatch.setattr(random_state, "_SLICE", least)  # 0: another one's turn after every batch
 
     def soft_labels(seed):
         return quick(random_state=seed, module_params={"hidden": (16,), "dropout": 0.3}).fit(X, y).soft_labels_
@@ -266,7 +267,7 @@ def test_a_fit_that_is_interrupted_while_it_waits_its_turn_leaves_no_trace(blobs
 @pytest.mark.parametrize("n_cores", [1, 64])
 def test_a_witness_of_networks_has_its_turn(blobs, quick, monkeypatch, n_cores):
     X, y, _ = blobs
-    monkeypatch.setattr(noisyfit.witness, "_n_cores", lambda: n_cores)
+    monkeypatch.setattr(noisyfit.judgement.witness, "_n_cores", lambda: n_cores)
     witness = quick(max_epochs=1)
     fits = [
         JointOptimizationClassifier(witness=witness, max_epochs=2, random_state=0, device="cpu").fit(X, y)
@@ -279,7 +280,8 @@ _FORKS = """
 import os, sys, threading, time, multiprocessing
 import numpy as np
 from sklearn.datasets import load_digits
-from noisyfit import JointOptimizationClassifier, training
+from noisyfit import JointOptimizationClassifier
+from noisyfit.machine import random_state
 
 X, y = load_digits(return_X_y=True)
 clf = JointOptimizationClassifier(max_epochs=2, random_state=0)

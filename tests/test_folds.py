@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from noisyfit.folds import assign_folds, hardly_seen, spread_groups
+from noisyfit.judgement.folds import assign_folds, hardly_seen, spread_groups
 
 BOTH = pytest.mark.parametrize("how", [assign_folds, spread_groups])
 

@@ -28,9 +28,10 @@ from safetensors.torch import save_file
 from skorch.callbacks import Callback, LRScheduler
 from torch import nn
 
-from noisyfit import JointOptimizationClassifier, judge_labels, state_files
-from noisyfit.state_files import read_state, write_state
-from noisyfit.verdict_file import KeptRows, read_verdict, write_verdict
+from noisyfit import JointOptimizationClassifier, judge_labels
+from noisyfit.command.verdict_file import KeptRows, read_verdict, write_verdict
+from noisyfit.files import states
+from noisyfit.files.states import read_state, write_state
 
 from fuzzing import IS_SAME, n_cases
 
@@ -287,7 +288,7 @@ def shaken_description(path, draws):
         tensors[name] = new if isinstance(new, torch.Tensor) else torch.zeros(1)
     text = json.dumps(description)
     kept = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
-    save_file(kept, str(path), metadata={"noisyfit": f"{state_files._digest(text, kept)} {text}"})
+    save_file(kept, str(path), metadata={"noisyfit": f"{states._digest(text, kept)} {text}"})
 
 
 def flipped(content, draws):

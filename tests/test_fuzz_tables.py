@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from noisyfit import JointOptimizationClassifier, cli
-from noisyfit.cli import DONE, FAILED, main
+from noisyfit import JointOptimizationClassifier
+from noisyfit.command import cli
+from noisyfit.command.cli import DONE, FAILED, main
 
 from fuzzing import n_cases
 from stand_in import StandIn

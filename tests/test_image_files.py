@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from noisyfit import save_review
-from noisyfit.image_files import MOST_PIXELS, list_images, load_images
+from noisyfit.files.images import MOST_PIXELS, list_images, load_images
 
 from fuzzing import n_cases
 

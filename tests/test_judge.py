@@ -8,8 +8,8 @@ from importlib import resources
 import numpy as np
 import pytest
 
-from noisyfit.belief import form_belief
-from noisyfit.judge import (
+from noisyfit.judgement.belief import form_belief
+from noisyfit.judgement.judge import (
     FIT_FEATURES,
     ROW_FEATURES,
     Trees,
@@ -110,7 +110,7 @@ def test_trees_send_rows_down():
 
 @pytest.mark.parametrize("n_witnesses", [1, 2])
 def test_the_weights_belong_to_the_features(n_witnesses):
-    learned = json.loads(resources.files("noisyfit").joinpath("judge_weights.json").read_text())
+    learned = json.loads(resources.files("noisyfit.judgement").joinpath("judge_weights.json").read_text())
     assert tuple(learned["row_features"]) == ROW_FEATURES
     assert tuple(learned["fit_features"]) == FIT_FEATURES
     assert "benchmarks/judge/learn.py" in learned["source"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from noisyfit.labels import LabelStore, keep_within_margin, label_rule, most_probable, relabel_clearest
+from noisyfit.algorithm.labels import LabelStore, keep_within_margin, label_rule, most_probable, relabel_clearest
 
 N, N_CLASSES, WINDOW = 11, 3, 4
 

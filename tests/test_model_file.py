@@ -26,8 +26,9 @@ from sklearn.exceptions import NotFittedError
 from torch import nn
 
 import noisyfit
-from noisyfit import JointOptimizationClassifier, state_files
-from noisyfit.state_files import read_state, write_state
+from noisyfit import JointOptimizationClassifier
+from noisyfit.files import states
+from noisyfit.files.states import read_state, write_state
 
 DATA = Path(__file__).parent / "data"
 SMALL = {"module_params": {"hidden": (8,)}, "max_epochs": 3, "random_state": 0}
@@ -254,10 +255,10 @@ def test_saving_needs_a_fit_and_replaces_the_file_whole(fitted, saved, monkeypat
 
     def fails(*args, **kwargs):
         Path(args[1]).write_bytes(b"half")
-        raise state_files.SafetensorError("I/O error: No space left on device")
+        raise states.SafetensorError("I/O error: No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(state_files, "save_file", fails)
+        patch.setattr(states, "save_file", fails)
         with pytest.raises(OSError, match="No space left"):
             fitted.save(saved)
     assert saved.read_bytes() == before
@@ -504,7 +505,7 @@ def test_a_network_of_ones_own_takes_no_memory_beyond_its_weights(iris, tmp_path
 def write_description(path, kind, state, tensors):
     """Write what `write_state` never would."""
     text = json.dumps({"format": 1, "kind": kind, "state": state})
-    save_file(tensors, path, metadata={"noisyfit": f"{state_files._digest(text, tensors)} {text}"})
+    save_file(tensors, path, metadata={"noisyfit": f"{states._digest(text, tensors)} {text}"})
 
 
 TEXT = torch.from_numpy(np.frombuffer(b'["a", "b"]', np.uint8).copy())

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from noisyfit.data import as_rows
 from noisyfit.networks import MLP, PreActResNet32, SmallResNet, Standardize, network_factory
+from noisyfit.rows.rows import as_rows
 
 CPU = torch.device("cpu")
 

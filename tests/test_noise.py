@@ -10,10 +10,8 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 
+from noisyfit.judgement.noise_matrix import CELL_COUNT, DIAGONAL_COUNT, NoiseMatrix
 from noisyfit.noise import (
-    CELL_COUNT,
-    DIAGONAL_COUNT,
-    NoiseMatrix,
     asymmetric_noise,
     corrupt_labels,
     pair_flip_noise,

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from noisyfit import _files
-from noisyfit._files import write_atomically
-from noisyfit.outputs import Outputs
+from noisyfit.command.outputs import Outputs
+from noisyfit.files import whole
+from noisyfit.files.whole import write_atomically
 
 
 def put(text):
@@ -112,14 +112,14 @@ def test_a_warning_names_the_file(tmp_path, capsys):
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_ctrl_c_leaves_a_true_record(tmp_path, monkeypatch, when):
     """Also where it comes when the file has its name, and is only waited for until it is on the disk."""
-    write_through = _files._write_through
+    write_through = whole._write_through
 
     def interrupted(path):
         if (Path(path) == tmp_path) == (when == "after"):
             raise KeyboardInterrupt
         write_through(path)
 
-    monkeypatch.setattr(_files, "_write_through", interrupted)
+    monkeypatch.setattr(whole, "_write_through", interrupted)
     outputs = Outputs(force=False)
     with pytest.raises(KeyboardInterrupt):
         outputs.write(tmp_path / "a.csv", put("new"))

@@ -19,7 +19,7 @@ from skorch.callbacks import Callback
 
 import noisyfit
 from noisyfit import JointOptimizationClassifier
-from noisyfit.training import batch_sizes
+from noisyfit.algorithm.trainer import batch_sizes
 
 SCRIPT = """
 import os

@@ -172,7 +172,7 @@ def test_cross_fitted_networks_are_fits_without_their_fold(problem, module, weig
     X, y, weight = problem
     weight = weight if weighted else np.ones(N)
     folds = np.arange(N) % 3
-    monkeypatch.setattr("noisyfit.problem.assign_folds", lambda *args: folds)
+    monkeypatch.setattr("noisyfit.algorithm.problem.assign_folds", lambda *args: folds)
     references = [Reference(module, X, y, weight * (folds != k)) for k in range(3)]
     outputs, losses = [], []
     for _ in range(MAX_EPOCHS):

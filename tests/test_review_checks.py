@@ -18,10 +18,10 @@ from test_review_page import BROWSER, CONTRAST, DRIVER, browser, make_report, pa
 from test_settling import draw
 
 from noisyfit import apply_decisions, judge_labels, save_review
-from noisyfit.decision import Bearings, ExpectedGain, Grounds, Judgement, choose_rows, expected_gain
-from noisyfit.judge import Odds, Setting, opinion_of, prior_for
-from noisyfit.sampling import looking_order
-from noisyfit.settling import NO_CHECKS, UNKNOWN, Checks, Inquiry
+from noisyfit.judgement.decision import Bearings, ExpectedGain, Grounds, Judgement, choose_rows, expected_gain
+from noisyfit.judgement.judge import Odds, Setting, opinion_of, prior_for
+from noisyfit.judgement.sampling import looking_order
+from noisyfit.judgement.settling import NO_CHECKS, UNKNOWN, Checks, Inquiry
 
 VECTORS = Path(__file__).parent / "data" / "checks.json"
 TYPES = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from noisyfit.sampling import STRATA, Counts, count, interval_of_share, looking_order, stratify
+from noisyfit.judgement.sampling import STRATA, Counts, count, interval_of_share, looking_order, stratify
 
 RNG = np.random.RandomState(0)
 WRONG = (RNG.rand(1000) ** 4).astype(np.float32)

@@ -15,10 +15,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from noisyfit import JointOptimizationClassifier, judge_labels
-from noisyfit.decision import choose_rows
+from noisyfit.judgement.decision import choose_rows
+from noisyfit.judgement.sampling import looking_order
+from noisyfit.judgement.settling import Checks
 from noisyfit.noise import corrupt_labels, symmetric_noise
-from noisyfit.sampling import looking_order
-from noisyfit.settling import Checks
 
 NAMES = np.array(["ant", "bee", "cat", "dog"])
 LABEL_FACTS = ("corrected_labels_", "soft_labels_", "transition_matrix_")

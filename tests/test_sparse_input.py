@@ -10,10 +10,10 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from noisyfit import JointOptimizationClassifier
-from noisyfit.data import as_rows
-from noisyfit.ensembles import StackedNetworks, sparse_first_layer
+from noisyfit.nets.ensembles import StackedNetworks, sparse_first_layer
 from noisyfit.networks import MLP
-from noisyfit.sparse_input import SparseLinear
+from noisyfit.rows.rows import as_rows
+from noisyfit.rows.sparse_input import SparseLinear
 
 CPU = torch.device("cpu")
 N, N_FEATURES, N_CLASSES = 60, 400, 3

@@ -9,8 +9,8 @@ import psutil
 import pytest
 import torch
 
-from noisyfit.labels import LabelStore, bytes_of_outputs
-from noisyfit.storage import choose_place, empty, row_blocks
+from noisyfit.algorithm.labels import LabelStore, bytes_of_outputs
+from noisyfit.rows.storage import choose_place, empty, row_blocks
 
 CPU = torch.device("cpu")
 N, N_CLASSES = 3000, 7

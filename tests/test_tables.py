@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from noisyfit.checked_files import ids_of
-from noisyfit.tables import (
+from noisyfit.command.checked_files import ids_of
+from noisyfit.command.tables import (
     CsvTable,
     ParquetTable,
     as_numbers,

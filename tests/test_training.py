@@ -10,10 +10,12 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from noisyfit import JointOptimizationClassifier
-from noisyfit.augmentation import as_augmentation, crop_flip
-from noisyfit.devices import resolve_device, use_bfloat16
+from noisyfit.algorithm.trainer import batch_sizes, learning_rate_factor
+from noisyfit.machine.devices import resolve_device, use_bfloat16
+from noisyfit.machine.random_state import isolated_rng
+from noisyfit.nets.augmentation import as_augmentation, crop_flip
+from noisyfit.nets.net import channels_last_is_safe
 from noisyfit.networks import PreActResNet32, SmallResNet
-from noisyfit.training import batch_sizes, channels_last_is_safe, isolated_rng, learning_rate_factor
 
 
 @pytest.mark.parametrize(("n_rows", "batch_size"), [(1, 4), (3, 4), (4, 4), (5, 4), (6, 4), (9, 4), (5, 1), (2, 1)])
@@ -164,7 +166,7 @@ def test_labels_may_be_looked_up_for_any_number_of_batches(blobs, quick, monkeyp
     weight = np.random.RandomState(0).randint(3, size=len(y))
     fits = []
     for stretch in (1, 200, 1 << 18):  # a batch, a few, all
-        monkeypatch.setattr("noisyfit.training._STRETCH", stretch)
+        monkeypatch.setattr("noisyfit.algorithm.trainer._STRETCH", stretch)
         fits.append(quick(**params).fit(X, y, sample_weight=weight))
     for clf in fits[1:]:
         np.testing.assert_array_equal(clf.soft_labels_, fits[0].soft_labels_)

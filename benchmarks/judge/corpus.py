@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from noisyfit.belief import form_belief
-from noisyfit.judge import describe_fit, describe_rows
+from noisyfit.judgement.belief import form_belief
+from noisyfit.judgement.judge import describe_fit, describe_rows
 
 import corpus_data
 

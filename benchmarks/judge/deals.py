@@ -20,8 +20,8 @@ from sklearn.ensemble import ExtraTreesClassifier
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from noisyfit.folds import assign_folds
-from noisyfit.witness import _ROWS_A_LEAF, _TREES, SecondWitness
+from noisyfit.judgement.folds import assign_folds
+from noisyfit.judgement.witness import _ROWS_A_LEAF, _TREES, SecondWitness
 
 import corpus_data
 from results import write_json

@@ -24,9 +24,9 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from noisyfit import decision, judge
-from noisyfit.decision import choose_rows, interval_of, outwards
-from noisyfit.judge import FIT_FEATURES, ROW_FEATURES, Odds, Prior, Setting, least_agreement
+from noisyfit.judgement import decision, judge
+from noisyfit.judgement.decision import choose_rows, interval_of, outwards
+from noisyfit.judgement.judge import FIT_FEATURES, ROW_FEATURES, Odds, Prior, Setting, least_agreement
 
 import corpus
 from corpus import Fit

@@ -29,11 +29,11 @@ from scipy.special import expit
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from noisyfit import decision, sampling
-from noisyfit.decision import Judgement, judge
-from noisyfit.judge import Prior, prior_for
-from noisyfit.sampling import Counts, interval_of_share, looking_order
-from noisyfit.settling import Checks, Inquiry
+from noisyfit.judgement import decision, sampling
+from noisyfit.judgement.decision import Judgement, judge
+from noisyfit.judgement.judge import Prior, prior_for
+from noisyfit.judgement.sampling import Counts, interval_of_share, looking_order
+from noisyfit.judgement.settling import Checks, Inquiry
 
 import corpus
 from corpus import WITNESSES

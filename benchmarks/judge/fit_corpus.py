@@ -26,8 +26,10 @@ from sklearn.preprocessing import StandardScaler
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from noisyfit import JointOptimizationClassifier, joint_optimisation, witness
-from noisyfit.witness import SecondWitness
+from noisyfit import JointOptimizationClassifier
+from noisyfit.algorithm import joint_optimisation
+from noisyfit.judgement import witness
+from noisyfit.judgement.witness import SecondWitness
 
 import corpus_data
 from suite import IMAGES, SlimNet

@@ -1,11 +1,11 @@
 """Learn the judge's weights from the corpus, and write them into the package.
 
-    python benchmarks/judge/learn.py                    learn, write noisyfit/judge_weights.json, evaluate
+    python benchmarks/judge/learn.py                    learn, write noisyfit/judgement/judge_weights.json, evaluate
     python benchmarks/judge/learn.py --fits FOLDER      make the corpus anew from the fits of `fit_corpus` before
 
-What is learned: the log odds of the given label being wrong, by boosted trees on `noisyfit.judge.ROW_FEATURES` and
-`FIT_FEATURES`; likewise of the proposed class being right where it is; and, from sets whose tables the trees have not
-seen, how far each data set's own log odds are from those: a shift and a slope.
+What is learned: the log odds of the given label being wrong, by boosted trees on `ROW_FEATURES` and `FIT_FEATURES` of
+`noisyfit.judgement.judge`; likewise of the proposed class being right where it is; and, from sets whose tables the
+trees have not seen, how far each data set's own log odds are from those: a shift and a slope.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import noisyfit.judge
-from noisyfit.judge import FIT_FEATURES, ROW_FEATURES, Prior, Setting, Trees, marks_of
+import noisyfit.judgement.judge
+from noisyfit.judgement.judge import FIT_FEATURES, ROW_FEATURES, Prior, Setting, Trees, marks_of
 
 import corpus
 from corpus import Fit
 
-WEIGHTS = Path(noisyfit.judge.__file__).with_name("judge_weights.json")
+WEIGHTS = Path(noisyfit.judgement.judge.__file__).with_name("judge_weights.json")
 GROUPS = {
     "several": ("networks and trees", "boosting and logistic", "trees and logistic"),
     "one": ("networks", "trees", "logistic", "boosting"),

@@ -19,7 +19,8 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from noisyfit import JointOptimizationClassifier, folds
+from noisyfit import JointOptimizationClassifier
+from noisyfit.judgement import folds
 from noisyfit.noise import corrupt_labels, symmetric_noise
 
 import corpus_data

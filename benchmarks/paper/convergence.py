@@ -14,12 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from noisyfit.data import as_rows
-from noisyfit.devices import use_bfloat16
-from noisyfit.labels import LabelStore
+from noisyfit.algorithm.labels import LabelStore
+from noisyfit.algorithm.trainer import Stage, Trainer
+from noisyfit.judgement.noise_matrix import NoiseMatrix
 from noisyfit.losses import class_prior_divergence, kl_classification_loss, prediction_entropy
-from noisyfit.noise import NoiseMatrix
-from noisyfit.training import JointNet, Stage, Trainer, build_net, isolated_rng
+from noisyfit.machine.devices import use_bfloat16
+from noisyfit.machine.random_state import isolated_rng
+from noisyfit.nets.net import JointNet, build_net
+from noisyfit.rows.rows import as_rows
 
 from harness import BATCH_SIZE, Budget, Cifar, Result, Settings, Study, main, mean_over_seeds, panels
 

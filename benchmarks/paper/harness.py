@@ -56,7 +56,7 @@ class Budget(NamedTuple):
 
     @property
     def augment(self) -> Any:
-        from noisyfit.augmentation import crop_flip
+        from noisyfit.nets.augmentation import crop_flip
 
         return crop_flip if self.preact else flip
 

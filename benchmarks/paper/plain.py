@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from noisyfit.devices import use_bfloat16
-from noisyfit.training import learning_rate_factor
+from noisyfit.algorithm.trainer import learning_rate_factor
+from noisyfit.machine.devices import use_bfloat16
 
 from harness import BATCH_SIZE, Budget
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..delimited import DelimitedText, read_lines
+from ..files.delimited import DelimitedText, read_lines
 from .keys import label_text
 
 CANNOT_TELL = "cannot tell"  # what people choose where nobody can tell

@@ -15,8 +15,8 @@ import pandas as pd
 from markupsafe import Markup
 from numpy.typing import ArrayLike, NDArray
 
-from .._files import check_may_write, write_atomically
 from .._validation import check_number
+from ..files.whole import check_may_write, write_atomically
 from .noise_table import noise_table
 from .questions import Questions, read_questions
 from .ranking import RankedReport, rank_report

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
-from ..sampling import looking_order
-from ..settling import Inquiry
+from ..judgement.sampling import looking_order
+from ..judgement.settling import Inquiry
 from .ranking import Proposals, RankedReport
 
 __all__ = ["Questions", "read_questions"]

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from ..image_files import PICTURE_ENDINGS
+from ..files.images import PICTURE_ENDINGS
 from .thumbnails import array_thumbnails, file_thumbnails
 
 _LONGEST_TEXT = 20_000

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import import_extra
-from ..image_files import open_picture
+from ..files.images import open_picture
 
 _LONGEST_SIDE = 96
 _LONGEST_EXACT_SIDE = 48  # the page enlarges such pictures so much that the artefacts of JPEG would show

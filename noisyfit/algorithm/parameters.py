@@ -1,0 +1,221 @@
+"""Rules for the estimator's parameters, checked before anything is trained."""
+
+from __future__ import annotations
+
+import numbers
+import os
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skorch.callbacks import BatchScoring, EarlyStopping, EpochScoring
+
+from .._validation import check_choice, check_distribution, check_number, check_share
+from ..exceptions import LabelCollapseWarning
+from ..judgement.witness import check_witness
+from ..rows.storage import PLACES
+from .labels import LABEL_UPDATES
+
+__all__ = ["check_parameters", "loader_params", "resolve_batch_size", "resolve_class_prior"]
+
+# what noisyfit itself passes to skorch, with the parameter to use instead
+_OWN_NET_PARAMS = {
+    "module": "module",
+    "criterion": "alpha and beta",
+    "optimizer": "optimizer",
+    "lr": "lr",
+    "optimizer__lr": "lr",
+    "max_epochs": "max_epochs",
+    "batch_size": "batch_size",
+    "device": "device",
+    "verbose": "verbose",
+    "augment": "augment",
+    "bfloat16": "precision",
+    "channels_last": None,
+    "sparse": None,
+    "train_split": None,
+    "warm_start": None,
+    "dataset": None,
+    "iterator_train": None,
+    "iterator_valid": None,
+    "predict_nonlinearity": None,
+}
+_NO_VALIDATION = "there are no validation rows to score. Score after the fit, or in a callback of your own"
+_REFUSED_CALLBACKS = {
+    EarlyStopping: "it stops by KeyboardInterrupt, which ends the whole fit. Lower `max_epochs` instead",
+    EpochScoring: _NO_VALIDATION,
+    BatchScoring: _NO_VALIDATION,
+}
+_OWN_PREFIXES = ("module__", "criterion__", "dataset__")
+_OWN_LOADER_PARAMS = {"batch_size", "shuffle", "sampler", "batch_sampler", "drop_last", "generator"}
+_CALLER_OF_FIT = 5  # as a stacklevel: past check_parameters, fit and scikit-learn's decorator
+_LOADERS = ("iterator_train__", "iterator_valid__")
+
+
+def check_parameters(params: dict[str, Any]) -> None:
+    """Raise a TypeError or ValueError for the first of the estimator's parameters that breaks its rule."""
+    _check_objective(params["alpha"], params["beta"])
+    _check_gamma(params["gamma"], params["cross_fit"])
+    _check_labels(params)
+    _check_numbers(params)
+    for name in ("module_params", "optimizer_params", "net_params"):
+        if params[name] is not None and not isinstance(params[name], dict):
+            raise TypeError(f"`{name}` must be a dict or None, got {params[name]!r}.")
+    if not callable(params["optimizer"]):
+        raise TypeError(
+            f"`optimizer` must be a torch optimizer class such as torch.optim.Adam, got {params['optimizer']!r}."
+        )
+    if params["optimizer"] is torch.optim.LBFGS:
+        raise ValueError("`optimizer` must not need a closure, as LBFGS does. Pass torch.optim.SGD or Adam.")
+    if "lr" in (params["optimizer_params"] or {}):
+        raise ValueError("`optimizer_params` must not set 'lr'. Use the parameters lr and retrain_lr.")
+    check_choice("lr_schedule", params["lr_schedule"], ("constant", "decay", "one_cycle"))
+    check_choice("label_store", params["label_store"], ("auto", *PLACES))
+    check_choice("precision", params["precision"], ("auto", "float32", "bfloat16"))
+    _check_net_params(params["net_params"] or {})
+    _check_checkpoint(params["checkpoint"], params["checkpoint_every"])
+    check_witness(params["witness"])
+
+
+def resolve_class_prior(
+    class_prior: Any, codes: NDArray[np.int64], n_classes: int, sample_weight: NDArray[Any] | None
+) -> NDArray[np.float64]:
+    """Give p of shape (n_classes,), as it is at first. A class whose sample weights are all 0 leaves the prior."""
+    frequencies = np.bincount(codes, weights=sample_weight, minlength=n_classes).astype(np.float64)
+    if isinstance(class_prior, str):
+        choices = ("uniform", "given", "estimated")
+        check_choice("class_prior", class_prior, choices, hint="Or pass an array in the order of classes_.")
+        prior = np.ones(n_classes) if class_prior == "uniform" else frequencies
+    else:
+        prior = check_distribution("class_prior", class_prior, hint="Pass an array in the order of classes_.")
+        if len(prior) != n_classes:
+            raise ValueError(
+                f"`class_prior` must have one entry per class of y, {n_classes} in the order of `classes_`; "
+                f"got {len(prior)}."
+            )
+    prior = np.where(frequencies > 0, prior, 0.0)
+    if prior.sum() <= 0:
+        raise ValueError("`class_prior` must be above 0 for a class that occurs with a sample weight above 0.")
+    return prior / prior.sum()
+
+
+def resolve_batch_size(batch_size: Any, n_rows: int) -> int:
+    """Give the rows a batch; "auto" makes an epoch of small data at least 16 batches, down to 16 rows each."""
+    return int(np.clip(n_rows // 16, 16, 128)) if isinstance(batch_size, str) else int(batch_size)
+
+
+def loader_params(net_params: dict[str, Any] | None, loader: str) -> dict[str, Any]:
+    """Give the settings of skorch's `iterator_train` or `iterator_valid` among `net_params`."""
+    prefix = f"{loader}__"
+    return {name.removeprefix(prefix): value for name, value in (net_params or {}).items() if name.startswith(prefix)}
+
+
+def _check_objective(alpha: Any, beta: Any) -> None:
+    check_number("alpha", alpha, low=0)
+    check_number("beta", beta, low=0)
+    if alpha == 0 and beta > 0:
+        warnings.warn(
+            f"alpha=0 with beta={beta:g}: nothing keeps the labels from all falling into one class. "
+            "Raise `alpha`, or set `beta=0`.",
+            LabelCollapseWarning,
+            stacklevel=_CALLER_OF_FIT,
+        )
+
+
+def _check_gamma(gamma: Any, cross_fit: Any) -> None:
+    if isinstance(gamma, str):
+        check_choice("gamma", gamma, ("auto",), hint="Or pass a weight, 0 for the paper's.")
+    else:
+        check_number("gamma", gamma, low=0, hint="Or leave it at 'auto'; 0 is the paper's.")
+    check_number("cross_fit", cross_fit, low=0, integer=True, hint="0 or 1: one network; 2 and more: that many.")
+    if gamma != "auto" and gamma > 0 and cross_fit < 2:
+        warnings.warn(
+            f"gamma={gamma:g} with one network: where it has memorised a given label, its output and the label confirm "
+            "each other. Set `gamma=0`, or `cross_fit=3`.",
+            UserWarning,
+            stacklevel=_CALLER_OF_FIT,
+        )
+
+
+def _check_labels(params: dict[str, Any]) -> None:
+    max_epochs, begin, n_relabel = params["max_epochs"], params["begin"], params["n_relabel"]
+    check_number("max_epochs", max_epochs, low=1, integer=True)
+    if isinstance(begin, str):
+        check_choice("begin", begin, ("auto",), hint="Or pass an epoch, or a share of the epochs such as 0.3.")
+    elif isinstance(begin, numbers.Integral):
+        check_number("begin", begin, low=1, integer=True)
+        if begin > max_epochs:
+            raise ValueError(
+                f"`begin` must be at most `max_epochs`={max_epochs}, or labels are never updated; got {begin}. "
+                "Lower it, or pass a share of the epochs such as 0.3."
+            )
+    else:
+        hint = "A float is a share of the epochs, an int counts them from 1."
+        check_number("begin", begin, low=0, high=1, open_low=True, hint=hint)
+    _check_window(params["window"])
+    check_number("prior_momentum", params["prior_momentum"], low=0)
+    if params["prior_momentum"] >= 1:
+        raise ValueError(f"`prior_momentum` must be below 1, got {params['prior_momentum']!r}. Pass 0.9, say.")
+    check_share("margin", params["margin"])
+    check_choice("label_update", params["label_update"], LABEL_UPDATES)
+    if n_relabel is not None:
+        check_number("n_relabel", n_relabel, low=1, integer=True)
+        if params["label_update"] != "hard":
+            raise ValueError(
+                f"`n_relabel`={n_relabel} limits hard labels; set `label_update='hard'`, or leave `n_relabel` None."
+            )
+
+
+def _check_window(window: Any) -> None:
+    hint = "An int counts epochs, a float is the decay of an exponential mean."
+    if isinstance(window, numbers.Integral) or not isinstance(window, numbers.Real):
+        check_number("window", window, low=1, integer=True, hint=hint)
+    elif not 0 < float(window) < 1:
+        raise ValueError(f"`window` must be an int of at least 1, or a float in (0, 1); got {window!r}. {hint}")
+
+
+def _check_numbers(params: dict[str, Any]) -> None:
+    check_number("lr", params["lr"], low=0, open_low=True)
+    if isinstance(params["batch_size"], str):
+        check_choice("batch_size", params["batch_size"], ("auto",), hint="Or pass a number of rows.")
+    else:
+        check_number("batch_size", params["batch_size"], low=1, integer=True)
+    check_number("retrain_epochs", params["retrain_epochs"], low=0, integer=True)
+    if not isinstance(params["verbose"], bool):
+        check_number("verbose", params["verbose"], low=0, integer=True)
+    for name, meaning in {"max_grad_norm": "None does not clip.", "retrain_lr": "None takes `lr`."}.items():
+        if params[name] is not None:
+            check_number(name, params[name], low=0, open_low=True, hint=meaning)
+
+
+def _check_net_params(net_params: dict[str, Any]) -> None:
+    for name in net_params:
+        if name in _OWN_NET_PARAMS:
+            instead = _OWN_NET_PARAMS[name]
+            remedy = f"Use the parameter {instead} of the estimator." if instead else "noisyfit needs its own."
+            raise ValueError(f"`net_params` must not set {name!r}. {remedy}")
+        loader_param = next((name.removeprefix(p) for p in _LOADERS if name.startswith(p)), None)
+        if name.startswith(_OWN_PREFIXES) or loader_param in _OWN_LOADER_PARAMS:
+            raise ValueError(f"`net_params` must not set {name!r}: noisyfit sets it. Leave it out.")
+    _check_callbacks(net_params.get("callbacks"))
+
+
+def _check_checkpoint(checkpoint: Any, every: Any) -> None:
+    if checkpoint is not None and not isinstance(checkpoint, (str, os.PathLike)):
+        raise TypeError(f"`checkpoint` must be the path of a folder or None, got {checkpoint!r}.")
+    check_number("checkpoint_every", every, low=1, integer=True)
+
+
+def _check_callbacks(callbacks: Any) -> None:
+    if callbacks is None or callbacks == "disable":
+        return
+    if not isinstance(callbacks, (list, tuple)):
+        raise TypeError(f"`net_params['callbacks']` must be a list, got {callbacks!r}.")
+    for callback in callbacks:
+        callback = callback[1] if isinstance(callback, tuple) else callback
+        kind = callback if isinstance(callback, type) else type(callback)
+        for refused, reason in _REFUSED_CALLBACKS.items():
+            if issubclass(kind, refused):
+                raise ValueError(f"`net_params['callbacks']` must not hold {kind.__name__}: {reason}.")

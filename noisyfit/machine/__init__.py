@@ -1,0 +1,1 @@
+"""What a fit runs on: devices, processes, threads, random states."""

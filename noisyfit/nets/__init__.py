@@ -1,0 +1,1 @@
+"""Networks as they are trained: the seam to skorch, several at once, what they see."""

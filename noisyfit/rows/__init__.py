@@ -1,0 +1,1 @@
+"""Inputs and labels of users as rows by number, whatever they lie in."""
