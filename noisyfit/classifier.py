@@ -24,6 +24,7 @@ from .algorithm.paper import paper_params
 from .algorithm.parameters import check_parameters, loader_params
 from .algorithm.problem import Problem, check_problem, encode_given
 from .algorithm.progress import EpochLog
+from .algorithm.saving import SavedFit
 from .exceptions import ClassShrunkWarning, CorrectionRefusedWarning, LabelCollapseWarning
 from .files.checkpoint import NoCheckpoint, open_checkpoint
 from .judgement.decision import judge_new_rows
@@ -379,7 +380,8 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
                     isolated_rng(seed, problem.device) as generator,
                     EpochLog(context, told, n_epochs, self.verbose if ranks.is_first else 0) as log,
                 ):
-                    optimisation = JointOptimization(self, problem, generator, log, checkpoint, ranks)
+                    saved = SavedFit(checkpoint, problem, generator, ranks)
+                    optimisation = JointOptimization(self, problem, generator, log, saved, ranks)
                     self.__dict__.update(optimisation.run())
                 checkpoint.finish(partial(describe_fit, self))
             else:

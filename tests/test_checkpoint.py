@@ -387,7 +387,7 @@ def test_what_an_optimizer_keeps_must_fit_its_weights(blobs, make, params, buffe
     cut(make(3, **params), X, y)
 
     def change(state):
-        kept = within(state, "parts", "trainer", "optimizer", "state")
+        kept = within(state, "parts", "state", "net", "optimizer", "state")
         for buffers in kept.values():
             buffers.update({name: buffer(value) for name, value in buffers.items() if value.ndim == 2})
 
@@ -406,7 +406,7 @@ def test_an_optimizer_may_lack_the_state_of_some_weights(blobs, make, params, le
     cut(make(3, **params), X, y)
 
     def change(state):
-        optimizer = within(state, "parts", "trainer", "optimizer")
+        optimizer = within(state, "parts", "state", "net", "optimizer")
         optimizer["state"] = {weight: kept for weight, kept in optimizer["state"].items() if weight in left}
 
     change_last_state(make(3, **params), change)
@@ -420,40 +420,51 @@ def test_flags_that_choose_kernels_are_those_of_the_fit(blobs, make):
     cut(make(3, **params), X, y)
 
     def change(state):
-        (group,) = within(state, "parts", "trainer", "optimizer", "param_groups")
+        (group,) = within(state, "parts", "state", "net", "optimizer", "param_groups")
         group.update(fused=None, foreach=True, amsgrad=True, params=list(reversed(group["params"])))
 
     change_last_state(make(3, **params), change)
     assert_same_fit(make(3, **params).fit(X, y), make(3, **params, checkpoint=None).fit(X, y), X)
 
 
-TRAINER, LABELS = ("parts", "trainer"), ("parts", "labels")
+STATE = ("parts", "state")
+NET, LABELS, OUTPUTS, NOISE = ((*STATE, name) for name in ("net", "labels", "outputs", "noise"))
+
+
+def replaced(place, change):
+    """Give a function that changes one of the things in a tuple."""
+    return lambda things: tuple(change(thing) if i == place else thing for i, thing in enumerate(things))
+
+
 HOSTILE_PARTS = {
-    "a class too many": ((*LABELS, "codes"), lambda codes: codes + 2),
-    "a row too few": ((*LABELS, "codes_before"), lambda codes: codes[1:]),
-    "labels of floats": ((*LABELS, "codes"), torch.Tensor.float),
-    "changes of rows beyond": ((*LABELS, "changes"), lambda _: [(torch.tensor([90]), torch.tensor([0]))]),
-    "changes to classes beyond": ((*LABELS, "changes"), lambda _: [(torch.tensor([0]), torch.tensor([3]))]),
-    "averages of NaN": ((*LABELS, "averages"), lambda _: torch.full((90, 3), torch.nan)),
-    "outputs of another shape": ((*LABELS, "memory", "ring"), lambda ring: ring[:, :1]),
-    "outputs of nothing": ((*LABELS, "memory", "ring"), torch.zeros_like),
-    "epochs of outputs": ((*LABELS, "memory", "epochs"), lambda _: -1),
-    "no outputs": ((*LABELS, "memory"), lambda _: None),
-    "T of another shape": (("parts", "noise", "matrix"), lambda matrix: matrix[:2]),
-    "T of zeros": (("parts", "noise", "matrix"), torch.zeros_like),
-    "counts below zero": (("parts", "noise", "counts"), torch.neg),
-    "a prior of one class": (("parts", "class_prior"), lambda prior: prior[:1]),
-    "a judgement": (("parts", "judgement"), lambda _: (1, 2, 3)),
-    "when to begin": (("parts", "begin", "waited"), lambda _: "soon"),
-    "rows of the log": (("parts", "log", "rows"), lambda epochs: epochs + epochs),
-    "weights of another shape": ((*TRAINER, "weights", "4.bias"), lambda bias: bias[:1]),
-    "weights by other names": ((*TRAINER, "weights"), lambda _: {}),
-    "a rate of nothing": ((*TRAINER, "rate_factor"), lambda _: 0.0),
-    "a history without losses": ((*TRAINER, "history"), lambda history: [{} for _ in history]),
-    "a running mean": ((*TRAINER, "running_mean"), lambda _: torch.zeros(90)),
-    "no weights' state": ((*TRAINER, "optimizer", "state"), lambda _: {99: {}}),
-    "momentum": ((*TRAINER, "optimizer", "param_groups", 0, "momentum"), lambda _: 2.0),
-    "no groups": ((*TRAINER, "optimizer", "param_groups"), lambda _: []),
+    "a class too many": (LABELS, replaced(0, lambda codes: codes + 2)),
+    "a row too few": (LABELS, replaced(0, lambda codes: codes[1:])),
+    "labels of floats": (LABELS, replaced(0, torch.Tensor.float)),
+    "labels of NaN": (LABELS, replaced(1, lambda _: torch.full((90, 3), torch.nan))),
+    "labels of another kind": (LABELS, replaced(3, lambda _: 2)),
+    "changes of rows beyond": ((*STATE, "changes"), lambda _: ((torch.tensor([90]), torch.tensor([0])),)),
+    "changes to classes beyond": ((*STATE, "changes"), lambda _: ((torch.tensor([0]), torch.tensor([3])),)),
+    "outputs of another shape": ((*OUTPUTS, "ring"), lambda ring: ring[:, :1]),
+    "outputs of nothing": ((*OUTPUTS, "ring"), torch.zeros_like),
+    "epochs of outputs": ((*OUTPUTS, "epochs"), lambda _: -1),
+    "no outputs": (OUTPUTS, lambda _: None),
+    "T of another shape": (NOISE, replaced(0, lambda matrix: matrix[:2])),
+    "T of zeros": (NOISE, replaced(0, torch.zeros_like)),
+    "counts below zero": (NOISE, replaced(1, torch.neg)),
+    "a prior of one class": ((*STATE, "class_prior"), lambda prior: prior[:1]),
+    "a judgement": ((*STATE, "judgement"), lambda _: (1, 2, 3)),
+    "when to begin": ((*STATE, "waiting"), replaced(1, lambda _: "soon")),
+    "rows of the history": ((*STATE, "history"), lambda epochs: epochs + epochs),
+    "a phase that there is not": ((*STATE, "phase"), lambda _: "done"),
+    "the phase of another step": ((*STATE, "phase"), lambda _: "retraining"),
+    "a count of epochs": ((*STATE, "epoch"), lambda epoch: epoch - 1),
+    "no state": (STATE, lambda _: None),
+    "weights of another shape": ((*NET, "weights", "4.bias"), lambda bias: bias[:1]),
+    "weights by other names": ((*NET, "weights"), lambda _: {}),
+    "a history without losses": ((*NET, "history"), lambda history: [{} for _ in history]),
+    "no weights' state": ((*NET, "optimizer", "state"), lambda _: {99: {}}),
+    "momentum": ((*NET, "optimizer", "param_groups", 0, "momentum"), lambda _: 2.0),
+    "no groups": ((*NET, "optimizer", "param_groups"), lambda _: []),
     "random numbers": (("parts", "random", 0, 0), lambda state: state[:100]),
     "random numbers beyond the end": (("parts", "random", 0, 0), lambda state: overrun(state)),
     "no random numbers": (("parts", "random"), lambda _: []),

@@ -4,120 +4,70 @@ import numpy as np
 import pytest
 import torch
 
-from noisyfit.algorithm.labels import LabelStore, keep_within_margin, label_rule, most_probable, relabel_clearest
+from noisyfit.algorithm.labels import (
+    GivenLabels,
+    Labels,
+    keep_within_margin,
+    label_rule,
+    most_probable,
+    next_labels,
+    relabel_clearest,
+)
 
-N, N_CLASSES, WINDOW = 11, 3, 4
+N, N_CLASSES = 11, 3
+GIVEN = torch.arange(N) % N_CLASSES
+ALL = torch.arange(N)
 
 
 def epochs(n_epochs, seed=0):
     return torch.tensor(np.random.RandomState(seed).dirichlet(np.ones(N_CLASSES), (n_epochs, N)), dtype=torch.float32)
 
 
-def fill(store, outputs):
-    """Record each epoch in two batches of shuffled rows."""
-    for proba in outputs:
-        for rows in torch.randperm(N, generator=torch.Generator().manual_seed(0)).split(6):
-            store.record(rows, proba[rows])
-        store.close_epoch()
+def known(fixed=(), codes=GIVEN):
+    return GivenLabels(codes, codes, torch.tensor(fixed, dtype=torch.long), None, N_CLASSES)
 
 
-@pytest.mark.parametrize("n_epochs", [1, 2, 4, 5, 9])
-def test_soft_labels_are_the_mean_of_the_last_window_epochs(n_epochs):
-    store = LabelStore(torch.zeros(N, dtype=torch.long), N_CLASSES, WINDOW)
-    outputs = epochs(n_epochs)
-    fill(store, outputs)
-    store.step(store.average_outputs())
-    expected = outputs[-WINDOW:].mean(0)
-    torch.testing.assert_close(store.soft_labels, expected)
-    torch.testing.assert_close(store.targets(torch.arange(N)), expected)
-    assert (store.codes == expected.argmax(1)).all()
-
-
-@pytest.mark.parametrize("n_epochs", [1, 2, 9])
-def test_an_exponential_mean_weighs_epochs_by_powers_of_its_decay(n_epochs):
-    store = LabelStore(torch.zeros(N, dtype=torch.long), N_CLASSES, 0.8)
-    outputs = epochs(n_epochs)
-    fill(store, outputs)
-    weights = 0.8 ** np.arange(n_epochs)[::-1]
-    expected = np.tensordot(weights / weights.sum(), outputs.numpy(), axes=1)
-    np.testing.assert_allclose(store.average_outputs(), expected, rtol=1e-5)
-
-
-def test_any_integer_is_a_window_and_any_other_number_a_decay():
-    given = torch.zeros(N, dtype=torch.long)
-    for window, expected in ((np.int64(2), 2), (2, 2), (np.float32(0.5), 0.5)):
-        store, same = LabelStore(given, N_CLASSES, window), LabelStore(given, N_CLASSES, expected)
-        for one in (store, same):
-            fill(one, epochs(4))
-        torch.testing.assert_close(store.average_outputs(), same.average_outputs())
-
-
-def test_the_given_labels_can_be_trained_on_again():
-    store = LabelStore(torch.arange(N) % N_CLASSES, N_CLASSES, WINDOW)
-    store.step(epochs(1)[0])
-    store.train_on_given()
-    assert (store.targets(torch.arange(N)).argmax(1) == torch.arange(N) % N_CLASSES).all()
-    assert (store.soft_labels == epochs(1)[0]).all()
-
-
-def test_a_revised_step_leaves_the_changes_of_the_training():
-    given = torch.arange(N) % N_CLASSES
-    store = LabelStore(given, N_CLASSES, 1)
-    for seed in range(2):
-        store.step(epochs(1, seed)[0])
-    store.revise(epochs(1, 7)[0])
-    assert len(store.changes) == 2
-    assert (store.codes == epochs(1, 7)[0].argmax(1)).all()
-    assert (store.soft_labels == epochs(1, 7)[0]).all()
-    codes = given.clone()
-    for rows, new in store.changes:
-        codes[rows] = new
-    assert (codes == epochs(1, 1)[0].argmax(1)).all()  # those of the training
-
-
-def test_a_revised_step_changes_no_more_labels_than_allowed():
-    store = LabelStore(torch.zeros(N, dtype=torch.long), N_CLASSES, 1, label_rule("hard", 2), soft=False)
-    store.step(epochs(1, 0)[0])
-    store.revise(epochs(1, 7)[0])
-    assert (store.codes != 0).sum() == 2
-
-
-def test_labels_stay_as_given_until_the_first_step():
-    given = torch.arange(N) % N_CLASSES
-    store = LabelStore(given, N_CLASSES, WINDOW)
-    fill(store, epochs(3))
+def test_labels_are_one_hot_before_the_first_update():
+    labels = Labels(GIVEN, None, N_CLASSES)
     rows = torch.tensor([4, 0, 10])
-    assert (store.targets(rows) == torch.eye(N_CLASSES)[given[rows]]).all()
-    assert (store.soft_labels == torch.eye(N_CLASSES)[given]).all()
-    assert store.share_corrected() == 0
+    assert (labels.targets(rows) == torch.eye(N_CLASSES)[GIVEN[rows]]).all()
+    assert (labels.distributions() == torch.eye(N_CLASSES)[GIVEN]).all()
+    assert labels.share_beside(GIVEN) == 0
 
 
-def test_targets_do_not_move_while_an_epoch_is_recorded():
-    store = LabelStore(torch.zeros(N, dtype=torch.long), N_CLASSES, WINDOW)
-    fill(store, epochs(WINDOW))
-    store.step(store.average_outputs())
-    before = store.targets(torch.arange(N)).clone()
-    fill(store, epochs(1, seed=5))
-    assert (store.targets(torch.arange(N)) == before).all()
+def test_soft_labels_are_the_outputs():
+    (outputs,) = epochs(1)
+    labels, (rows, new) = next_labels(Labels(GIVEN, None, N_CLASSES), outputs, known(), most_probable)
+    assert (labels.targets(ALL) == outputs).all()
+    assert (labels.codes == outputs.argmax(1)).all()
+    assert rows.tolist() == (labels.codes != GIVEN).nonzero().flatten().tolist()
+    assert (labels.codes[rows] == new).all()
 
 
-def test_labels_can_be_set_to_other_distributions():
-    store = LabelStore(torch.zeros(N, dtype=torch.long), N_CLASSES, WINDOW)
-    fill(store, epochs(2))
-    other = epochs(1, seed=9)[0]
-    store.step(other)
-    assert (store.soft_labels == other).all()
-    torch.testing.assert_close(store.average_outputs(), epochs(2).mean(0))  # the memory is as it was
+def test_hard_labels_train_on_one_hot_but_keep_the_outputs():
+    (outputs,) = epochs(1)
+    labels, _ = next_labels(Labels(GIVEN, None, N_CLASSES, hard=True), outputs, known(), most_probable)
+    assert (labels.targets(ALL) == torch.eye(N_CLASSES)[outputs.argmax(1)]).all()
+    assert (labels.distributions() == outputs).all()
 
 
-def test_hard_labels_train_on_one_hot_but_keep_the_averages():
-    store = LabelStore(torch.zeros(N, dtype=torch.long), N_CLASSES, WINDOW, soft=False)
-    outputs = epochs(2)
-    fill(store, outputs)
-    store.step(store.average_outputs())
-    expected = outputs.mean(0)
-    assert (store.targets(torch.arange(N)) == torch.eye(N_CLASSES)[expected.argmax(1)]).all()
-    torch.testing.assert_close(store.soft_labels, expected)
+def test_an_update_leaves_the_labels_before_as_they_were():
+    before = Labels(GIVEN, None, N_CLASSES)
+    first, _ = next_labels(before, epochs(1)[0], known(), most_probable)
+    codes, soft = first.codes.clone(), first.soft.clone()
+    next_labels(first, epochs(1, seed=1)[0], known(), most_probable)
+    assert (before.codes == torch.arange(N) % N_CLASSES).all()
+    assert (first.codes == codes).all()
+    assert (first.soft == soft).all()
+
+
+def test_fixed_rows_keep_their_labels():
+    learned = (GIVEN + 1) % N_CLASSES  # a person has said so
+    given = known(fixed=[0, 5])._replace(learned=learned)
+    labels, _ = next_labels(Labels(learned, None, N_CLASSES), epochs(1)[0], given, most_probable)
+    assert (labels.distributions()[[0, 5]] == torch.eye(N_CLASSES)[learned[[0, 5]]]).all()
+    assert (labels.codes[[0, 5]] == learned[[0, 5]]).all()
+    assert (labels.codes != learned).any()
 
 
 @pytest.mark.parametrize("n_relabel", [1, 3, 100])
@@ -165,15 +115,34 @@ def test_a_label_changes_only_beyond_the_margin():
 
 
 def test_changes_replay_to_the_current_labels():
-    given = torch.arange(N) % N_CLASSES
-    store = LabelStore(given, N_CLASSES, 1)
-    for seed in range(3):
-        fill(store, epochs(1, seed))
-        store.step(store.average_outputs())
-    codes = given.clone()
-    for rows, new in store.changes:
+    labels, codes = Labels(GIVEN, None, N_CLASSES), GIVEN.clone()
+    for outputs in epochs(3):
+        labels, (rows, new) = next_labels(labels, outputs.clone(), known(), most_probable)
         assert (codes[rows] != new).all()
         codes[rows] = new
-    assert (codes == store.codes).all()
-    assert store.share_corrected() == pytest.approx(float((codes != given).float().mean()))
-    assert (store.given == torch.arange(N) % N_CLASSES).all()
+    assert (codes == labels.codes).all()
+    assert labels.share_beside(GIVEN) == pytest.approx(float((codes != GIVEN).float().mean()))
+
+
+def test_an_update_changes_no_more_labels_than_allowed():
+    labels = Labels(torch.zeros(N, dtype=torch.long), None, N_CLASSES, hard=True)
+    given = known(codes=labels.codes)
+    for n_changed in (2, 4):
+        labels, _ = next_labels(labels, epochs(1)[0], given, label_rule("hard", 2))
+        assert (labels.codes != 0).sum() == n_changed
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        (GIVEN + 1, None, N_CLASSES, False),
+        (GIVEN[1:], None, N_CLASSES, False),
+        (GIVEN.float(), None, N_CLASSES, False),
+        (GIVEN, torch.full((N, N_CLASSES), torch.nan), N_CLASSES, False),
+        (GIVEN, torch.ones(N, N_CLASSES), N_CLASSES, False),
+        (GIVEN, None, N_CLASSES, "hard"),
+    ],
+)
+def test_labels_of_a_file_must_fit(kept):
+    with pytest.raises(ValueError, match="labels"):
+        Labels(GIVEN, None, N_CLASSES).restored(kept)

@@ -10,7 +10,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 
-from noisyfit.judgement.noise_matrix import CELL_COUNT, DIAGONAL_COUNT, NoiseMatrix
+from noisyfit.judgement.noise_matrix import CELL_COUNT, DIAGONAL_COUNT, estimate_noise, noise_as_given, posterior_
 from noisyfit.noise import (
     asymmetric_noise,
     corrupt_labels,
@@ -116,17 +116,15 @@ def test_step_counts_given_labels_by_soft_labels():
     counts = np.full((3, 3), CELL_COUNT) + np.eye(3) * (DIAGONAL_COUNT - CELL_COUNT)
     for i in range(50):
         counts[:, given[i]] += weight[i] * soft[i]
-    noise = NoiseMatrix(torch.tensor(given), 3, torch.tensor(weight))
-    noise.step(torch.tensor(soft))
+    noise = estimate_noise(torch.tensor(soft), torch.tensor(given), torch.tensor(weight))
     np.testing.assert_allclose(noise.matrix, counts / counts.sum(1, keepdims=True), rtol=1e-12)
 
 
 def test_evidence_loss_is_the_mean_surprise_of_the_given_labels():
     rng = np.random.RandomState(0)
     given, soft = rng.randint(3, size=50), rng.dirichlet(np.ones(3), 50)
-    noise = NoiseMatrix(torch.tensor(given), 3)
-    assert noise.evidence_loss() == pytest.approx(0, abs=0.01)  # labels as given: next to no surprise
-    noise.step(torch.tensor(soft))
+    assert noise_as_given(torch.tensor(given), 3).evidence_loss() == pytest.approx(0, abs=0.01)  # next to no surprise
+    noise = estimate_noise(torch.tensor(soft), torch.tensor(given))
     log_matrix = noise.matrix.log().numpy()
     assert noise.evidence_loss() == pytest.approx(-np.mean([soft[i] @ log_matrix[:, given[i]] for i in range(50)]))
 
@@ -134,15 +132,14 @@ def test_evidence_loss_is_the_mean_surprise_of_the_given_labels():
 def test_step_recovers_a_matrix_from_true_labels():
     y = np.arange(60_000) % 5
     given = corrupt_labels(y, MATRICES["asymmetric"], random_state=0)
-    noise = NoiseMatrix(torch.tensor(given), 5)
-    noise.step(torch.nn.functional.one_hot(torch.tensor(y), 5).float())
+    noise = estimate_noise(torch.nn.functional.one_hot(torch.tensor(y), 5).float(), torch.tensor(given))
     np.testing.assert_allclose(noise.matrix, MATRICES["asymmetric"], atol=0.025)
 
 
 def test_the_share_of_given_labels_that_are_called_wrong():
-    noise = NoiseMatrix(torch.tensor([0, 1, 1]), 2, torch.tensor([1.0, 1.0, 2.0]))
-    assert noise.wrong_share() == 0
-    noise.step(torch.tensor([[0.5, 0.5], [0.0, 1.0], [0.75, 0.25]]))
+    given, weight = torch.tensor([0, 1, 1]), torch.tensor([1.0, 1.0, 2.0])
+    assert noise_as_given(given, 2, weight).wrong_share() == 0
+    noise = estimate_noise(torch.tensor([[0.5, 0.5], [0.0, 1.0], [0.75, 0.25]]), given, weight)
     assert noise.wrong_share() == pytest.approx((0.5 + 2 * 0.75) / 4)
 
 
@@ -164,15 +161,14 @@ def test_no_step_raises_the_objective_of_fixed_outputs(gamma, hard):
     rng = np.random.RandomState(0)
     s, given = rng.dirichlet(np.ones(4) / 2, 200) + 1e-4, rng.randint(4, size=200)
     s /= s.sum(axis=1, keepdims=True)
-    noise = NoiseMatrix(torch.tensor(given), 4)
-    y = np.eye(4)[s.argmax(axis=1)] if hard else s
-    noise.step(torch.tensor(y))
+    y, of_rows = np.eye(4)[s.argmax(axis=1)] if hard else s, torch.tensor(given)
+    noise = estimate_noise(torch.tensor(y), of_rows)
     values = [full_objective(s, y, noise.matrix.numpy(), given, gamma)]
     for _ in range(6):
-        y = noise.posterior_(torch.tensor(s), gamma).numpy()
+        y = posterior_(torch.tensor(s), of_rows, noise.matrix, gamma).numpy()
         y = np.eye(4)[y.argmax(axis=1)] if hard else y
         values.append(full_objective(s, y, noise.matrix.numpy(), given, gamma))
-        noise.step(torch.tensor(y))
+        noise = estimate_noise(torch.tensor(y), of_rows)
         values.append(full_objective(s, y, noise.matrix.numpy(), given, gamma))
     assert (np.diff(values) <= 1e-12).all()
     assert values[-1] < values[0] - 0.001
@@ -180,11 +176,10 @@ def test_no_step_raises_the_objective_of_fixed_outputs(gamma, hard):
 
 def test_the_posterior_is_bayes_rule():
     s, matrix = np.array([[0.7, 0.2, 0.1], [0.0, 1.0, 0.0]]), MATRICES["symmetric"][:3, :3]
-    noise = NoiseMatrix(torch.tensor([1, 2]), 3)
-    noise.matrix = torch.tensor(matrix / matrix.sum(axis=1, keepdims=True))
-    expected = s * noise.matrix.numpy()[:, [1, 2]].T
+    matrix = torch.tensor(matrix / matrix.sum(axis=1, keepdims=True))
+    expected = s * matrix.numpy()[:, [1, 2]].T
     expected /= expected.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(noise.posterior_(torch.tensor(s), 1.0), expected)
+    np.testing.assert_allclose(posterior_(torch.tensor(s), torch.tensor([1, 2]), matrix, 1.0), expected)
 
 
 def test_normalised_evidence_favours_no_class():
@@ -192,11 +187,10 @@ def test_normalised_evidence_favours_no_class():
     damped = np.array([[0.7, 0.3, 0.0], [0.05, 0.9, 0.05], [0.2, 0.3, 0.5]]) ** 0.5
     damped /= damped.sum(axis=1, keepdims=True)
     s = np.array([0.6, 0.3, 0.1])
-    noise = NoiseMatrix(torch.arange(3), 3)
-    noise.matrix = torch.tensor(damped**2 / (damped**2).sum(axis=1, keepdims=True))
+    matrix, given = torch.tensor(damped**2 / (damped**2).sum(axis=1, keepdims=True)), torch.arange(3)
     chances = s @ damped  # of each given label
     means = {
-        normalised: chances @ noise.posterior_(torch.tensor(np.tile(s, (3, 1))), 0.5, normalised).numpy()
+        normalised: chances @ posterior_(torch.tensor(np.tile(s, (3, 1))), given, matrix, 0.5, normalised).numpy()
         for normalised in (True, False)
     }
     np.testing.assert_allclose(means[True], s, atol=1e-9)
@@ -205,16 +199,16 @@ def test_normalised_evidence_favours_no_class():
 
 def test_normalised_evidence_of_full_weight_is_the_posterior():
     s = torch.tensor(np.random.RandomState(0).dirichlet(np.ones(4), 20))
-    noise = NoiseMatrix(torch.arange(20) % 4, 4)
-    noise.step(torch.tensor(np.random.RandomState(1).dirichlet(np.ones(4), 20)))
-    torch.testing.assert_close(noise.posterior_(s.clone(), 1.0, normalised=True), noise.posterior_(s.clone(), 1.0))
+    given = torch.arange(20) % 4
+    matrix = estimate_noise(torch.tensor(np.random.RandomState(1).dirichlet(np.ones(4), 20)), given).matrix
+    normalised = posterior_(s.clone(), given, matrix, 1.0, normalised=True)
+    torch.testing.assert_close(normalised, posterior_(s.clone(), given, matrix, 1.0))
 
 
 def test_given_labels_say_nothing_where_rows_of_the_matrix_are_equal():
     s = torch.tensor(np.random.RandomState(0).dirichlet(np.ones(3), 20))
-    noise = NoiseMatrix(torch.arange(20) % 3, 3)
-    noise.matrix = torch.full((3, 3), 1 / 3, dtype=torch.float64)
-    torch.testing.assert_close(noise.posterior_(s.clone(), 1.0), s)
+    matrix = torch.full((3, 3), 1 / 3, dtype=torch.float64)
+    torch.testing.assert_close(posterior_(s.clone(), torch.arange(20) % 3, matrix, 1.0), s)
 
 
 @pytest.mark.parametrize("kind", MATRICES)
@@ -223,10 +217,10 @@ def test_steps_recover_the_matrix_from_outputs_that_never_saw_the_labels(kind):
     s = rng.dirichlet(np.ones(5) * 0.2, 60_000)
     y = (s.cumsum(axis=1) < rng.rand(60_000, 1)).sum(axis=1).clip(max=4)  # outputs that are calibrated
     given = corrupt_labels(y, MATRICES[kind], random_state=0)
-    noise = NoiseMatrix(torch.tensor(given), 5)
-    noise.step(torch.tensor(s))
+    given = torch.tensor(given)
+    noise = estimate_noise(torch.tensor(s), given)
     for _ in range(60):
-        noise.step(noise.posterior_(torch.tensor(s), 1.0))
+        noise = estimate_noise(posterior_(torch.tensor(s), given, noise.matrix, 1.0), given)
     np.testing.assert_allclose(noise.matrix, MATRICES[kind], atol=0.04)
 
 

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from noisyfit.algorithm.labels import LabelStore
+from noisyfit.algorithm.labels import GivenLabels, Labels, most_probable, next_labels
+from noisyfit.algorithm.outputs import remember_outputs
 from noisyfit.algorithm.trainer import Stage, Trainer
-from noisyfit.judgement.noise_matrix import NoiseMatrix
+from noisyfit.judgement.noise_matrix import NoiseMatrix, estimate_noise, noise_as_given
 from noisyfit.losses import class_prior_divergence, kl_classification_loss, prediction_entropy
 from noisyfit.machine.devices import use_bfloat16
 from noisyfit.machine.random_state import isolated_rng
@@ -36,23 +37,24 @@ def runs(budget: Budget, seeds: list[int]) -> list[Settings]:
 def run(settings: Settings, budget: Budget) -> Result:
     data, device = budget.load(settings["labels"], settings["seed"]), torch.device(budget.device)
     prior = torch.full((10,), 0.1, device=device)
-    stage = Stage("joint optimisation", "lr", ALPHA, BETA, prior, 5.0, "decay", budget.epochs)
-    given = torch.from_numpy(data.y_given).to(device)
-    labels, noise, trace = LabelStore(given, 10, settings["window"]), NoiseMatrix(given, 10), []
+    stage = Stage("joint optimisation", "lr", ALPHA, BETA, 5.0, "decay", budget.epochs)
+    codes = torch.from_numpy(data.y_given).to(device)
+    given = GivenLabels(codes, codes, codes[:0], None, 10)
+    labels, noise = Labels(codes, None, 10), noise_as_given(codes, 10)
+    outputs, trace = remember_outputs(len(codes), 10, settings["window"], device), []
     with isolated_rng(settings["seed"], device) as generator:
         net = new_net(budget, data)
-        trainer = Trainer(net, as_rows(data.X, device), labels, stage, generator)
+        trainer = Trainer(net, as_rows(data.X, device), stage, generator, codes)
         with trainer.session():
             for epoch in range(1, budget.epochs + 1):
-                trainer.run_epoch(epoch, record=True)
-                labels.close_epoch()
+                trainer.run_epoch(epoch, labels, prior, outputs)
                 log_proba = outputs_of(net, data).log()
-                trace.append({"epoch": epoch, "step": "θ", **objective(log_proba, labels, noise, prior)})
+                trace.append({"epoch": epoch, "step": "θ", **objective(log_proba, labels, codes, noise, prior)})
                 if epoch >= BEGIN * budget.epochs:
-                    labels.step(labels.average_outputs())
-                    trace.append({"epoch": epoch, "step": "Y", **objective(log_proba, labels, noise, prior)})
-                    noise.step(labels.soft_labels)
-                    trace.append({"epoch": epoch, "step": "T", **objective(log_proba, labels, noise, prior)})
+                    labels, _ = next_labels(labels, outputs.mean(), given, most_probable)
+                    trace.append({"epoch": epoch, "step": "Y", **objective(log_proba, labels, codes, noise, prior)})
+                    noise = estimate_noise(labels.distributions(), codes)
+                    trace.append({"epoch": epoch, "step": "T", **objective(log_proba, labels, codes, noise, prior)})
     return {"trace": trace, "recovery": float((labels.codes.cpu().numpy() == data.y_clean).mean())}
 
 
@@ -78,10 +80,10 @@ def outputs_of(net: JointNet, data: Cifar) -> Tensor:
     return torch.from_numpy(proba).clamp_min_(1e-12)
 
 
-def objective(log_proba: Tensor, labels: LabelStore, noise: NoiseMatrix, prior: Tensor) -> dict[str, float]:
+def objective(log_proba: Tensor, labels: Labels, given: Tensor, noise: NoiseMatrix, prior: Tensor) -> dict[str, float]:
     """Give the terms over all images, by the current labels and the current noise matrix."""
-    targets = labels.targets(torch.arange(len(labels.given), device=labels.device)).cpu()
-    log_evidence = noise.matrix.float().log()[:, labels.given.cpu()].T
+    targets = labels.distributions().cpu()
+    log_evidence = noise.matrix.float().log()[:, given.cpu()].T
     return {
         "L_c": float(kl_classification_loss(log_proba, targets)),
         "L_p": float(class_prior_divergence(log_proba, prior.cpu())),

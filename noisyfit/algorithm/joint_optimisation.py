@@ -1,8 +1,10 @@
-"""Algorithm 1 of the paper: network, labels and noise matrix in turn, then a new network for the final labels."""
+"""Algorithm 1 of the paper, from top to bottom: network, labels and noise matrix in turn, then a new network.
+
+Numbers of equations are the paper's. A step takes the state of the fit and gives the next.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -10,12 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from ..files.checkpoint import NoCheckpoint
-from ..judgement.decision import Judgement, judge
-from ..judgement.noise_matrix import NoiseMatrix, weigh_evidence_
-from ..judgement.settling import NOTHING_JUDGED, Inquiry, published
+from ..judgement.decision import judge
+from ..judgement.noise_matrix import estimate_noise, noise_as_given, weigh_evidence_
 from ..machine.devices import use_bfloat16
 from ..machine.random_state import out_of_turn
 from ..machine.ranks import Ranks
@@ -23,22 +22,24 @@ from ..nets.augmentation import as_augmentation
 from ..nets.ensembles import combine_networks
 from ..nets.net import JointNet, build_net, keep_for_prediction
 from ..networks import network_factory
-from ..report import TrainingLabels
 from ..rows.storage import choose_place
-from .begin import BeginRule
-from .labels import LabelStore, bytes_of_outputs, keep_within_margin, label_rule
+from .begin import BeginRule, Waiting
+from .conclusion import fitted_attributes, inquire
+from .labels import GivenLabels, Labels, label_rule, next_labels
+from .outputs import bytes_of_outputs, remember_outputs
 from .parameters import resolve_batch_size
 from .problem import Problem
 from .progress import EpochLog
-from .resume import Blocks, SavedTraining, restore_labels
-from .trainer import Stage, Trainer
+from .saving import SavedFit
+from .state import FitState, Phase
+from .trainer import EpochEnd, Stage, Trainer
 
 __all__ = ["JointOptimization"]
 
 
 @dataclass
 class JointOptimization:
-    """One fit: the only place that knows network, labels and noise matrix.
+    """One fit.
 
     Parameters
     ----------
@@ -46,11 +47,11 @@ class JointOptimization:
         Its parameters, checked; it is left as it is.
     problem : Problem
         The data.
-    generator : Generator
+    generator : torch.Generator
         For the order of rows.
     log : EpochLog
         Told of each epoch.
-    checkpoint : NoCheckpoint
+    saved : SavedFit
         Where to go on from, and where to write to.
     ranks : Ranks
         The processes that share the batches.
@@ -60,83 +61,182 @@ class JointOptimization:
     problem: Problem
     generator: torch.Generator
     log: EpochLog
-    checkpoint: NoCheckpoint
+    saved: SavedFit
     ranks: Ranks
 
     def run(self) -> dict[str, Any]:
         """Run both steps, or what is left of them, and give the fitted attributes."""
-        blocks = self._blocks
-        retraining = self.checkpoint.load(step=2)
-        if retraining is None:
-            self._optimise_and_judge()
-        else:
-            with self.checkpoint.told_apart():
-                if not self.params.retrain_epochs:
-                    raise ValueError("it holds a state of retraining")
-                restore_labels(blocks, self.problem, self.log, retraining["parts"])
-        if self.params.retrain_epochs and not self.log.stopped:
-            self._retrain()
-        keep_for_prediction(blocks.net)
-        return self._fitted_attributes()
+        state = self._start()
+        if not self.saved.is_in_step(2):
+            state = self._optimise_and_judge(state)
+        if self.params.retrain_epochs and not state.stopped:
+            state = self._retrain(state)
+        keep_for_prediction(state.net)
+        return fitted_attributes(state, self.problem, self.params.margin)
+
+    # step 1: the alternation, and a decision
+
+    def _optimise_and_judge(self, state: FitState) -> FitState:
+        """Step 1; then a decision about each label, where outputs have not seen the given ones: not so in the paper."""
+        if self.params.gamma == 0 or self.problem.folds is None:
+            return self._without_outputs(self._alternate(state))
+        if self.problem.witness is None:
+            return self._judge(self._alternate(state), [])
+        with self.problem.witness.asked_meanwhile(out_of_turn) as outputs_of_witness:
+            state = self._alternate(state)
+            return self._judge(state, [outputs_of_witness()])
+
+    def _alternate(self, state: FitState) -> FitState:
+        """Train for an epoch, then set labels and noise matrix to what it says, until the last epoch."""
+        trainer = self._trainer(state.net, self._joint_stage)
+        with trainer.session():
+            state = self._resumed(state)
+            while state.epoch < self.params.max_epochs and not state.stopped:
+                self.log.open_epoch()
+                state, end = self._theta_step(state, trainer)
+                if state.phase is Phase.MOVING or self._begin.begins_after(state.epoch, state.waiting):
+                    state = self._t_step(self._y_step(state))
+                state = self._close_epoch(state, end)
+        return state
+
+    def _theta_step(self, state: FitState, trainer: Trainer) -> tuple[FitState, EpochEnd]:
+        """Train the network for an epoch on eq. 3, labels fixed; record its outputs."""
+        epoch, params = state.epoch + 1, self.params
+        # outputs that are older than the window would never be averaged
+        records = params.window < 1 or epoch > self._begin.earliest - params.window
+        outputs = state.outputs if records else None
+        end = trainer.run_epoch(epoch, state.labels, state.class_prior, outputs, state.phase is not Phase.GIVEN)
+        return state.after(epoch=epoch, waiting=self._begin.wait(state.waiting, end.unseen_agreement)), end
+
+    def _y_step(self, state: FitState) -> FitState:
+        """Turn averaged outputs into labels (eqs 6 and 7), weighed by the given labels where `gamma` says so."""
+        given, noise = self._given, state.noise
+        assert state.outputs is not None
+        outputs = state.outputs.mean(out=state.labels.soft)  # for which there is memory once
+        if state.phase is Phase.GIVEN:
+            noise = estimate_noise(outputs, given.codes, given.weight)  # that of labels as given would keep them all
+        soft = weigh_evidence_(outputs, given.codes, noise, self.params.gamma, self.problem.folds is not None)
+        rule = label_rule(self.params.label_update, self.params.n_relabel)
+        labels, change = next_labels(state.labels, soft, given, rule)
+        return state.after(phase=Phase.MOVING, labels=labels, changes=(*state.changes, change))
+
+    def _t_step(self, state: FitState) -> FitState:
+        """Count the noise matrix from the labels; likewise the class prior, where it is estimated."""
+        noise = estimate_noise(state.labels.distributions(), self._given.codes, self._given.weight)
+        prior = self.params.class_prior
+        if isinstance(prior, str) and prior == "estimated":
+            shares = noise.true_class_shares().to(state.class_prior.device, torch.float32)
+            return state.after(noise=noise, class_prior=shares)
+        return state.after(noise=noise)
+
+    def _judge(self, state: FitState, others: list[NDArray[np.float32]]) -> FitState:
+        """Decide about each label by what the networks, and other witnesses, say of it that have not seen it."""
+        given, problem, margin = self._given, self.problem, self.params.margin
+        assert state.outputs is not None
+        found = state.labels.share_beside(given.learned)
+        outputs = state.outputs.mean(out=state.labels.soft).cpu().numpy()
+        state = self._without_outputs(state)
+        weight = None if problem.sample_weight is None else problem.sample_weight.cpu().numpy()
+        # rows are dealt out by their classes; groups need not be
+        folds = problem.folds.cpu().numpy() if problem.folds is not None and problem.groups is not None else None
+        judgement = judge([outputs, *others], problem.codes, weight, problem.beyond_judgement(), margin, folds)
+        settled, _ = inquire(judgement, problem, margin).settled()
+        self.log.note_judgement(found, float((settled.corrected != problem.codes).mean()))
+        if settled.refused:
+            labels = state.labels._replace(codes=given.learned, soft=None)
+        else:  # what was judged is published as it is, also of rows that keep their labels
+            soft = torch.from_numpy(settled.soft_labels).to(given.device)
+            soft = soft.clone() if len(given.fixed) else soft
+            labels, _ = next_labels(state.labels, soft, given, label_rule("soft", None))
+        return state.after(phase=Phase.JUDGED, labels=labels, judgement=judgement)
+
+    # step 2
+
+    def _retrain(self, state: FitState) -> FitState:
+        """Let a network initialised anew learn the final labels, by L_c alone and at a decaying rate."""
+        net = self._build_net(getattr(self.params, self._retraining_stage.lr_parameter), n_networks=1)
+        trainer = self._trainer(net, self._retraining_stage)
+        state = state.after(phase=Phase.RETRAINING, epoch=0, net=net, outputs=None)
+        with trainer.session():
+            state = self._resumed(state)
+            while state.epoch < self.params.retrain_epochs and not state.stopped:
+                self.log.open_epoch()
+                end = trainer.run_epoch(state.epoch + 1, state.labels, state.class_prior)
+                state = self._close_epoch(state.after(epoch=state.epoch + 1), end)
+        return state
+
+    # what the steps work with
+
+    def _start(self) -> FitState:
+        """Give the state before the first epoch."""
+        params, problem, given = self.params, self.problem, self._given
+        return FitState(
+            phase=Phase.GIVEN,
+            epoch=0,
+            net=self._build_net(params.lr, problem.n_networks),
+            labels=Labels(given.learned, None, given.n_classes, hard=params.label_update == "hard"),
+            outputs=remember_outputs(
+                len(problem.codes), given.n_classes, self._window, given.device, self._place == "file"
+            ),
+            noise=noise_as_given(given.codes, given.n_classes, given.weight),
+            class_prior=problem.class_prior,
+            waiting=Waiting(),
+        )
+
+    def _resumed(self, state: FitState) -> FitState:
+        state = self.saved.resumed(state)
+        self.log.go_on_after(state.history)
+        return state
+
+    def _without_outputs(self, state: FitState) -> FitState:
+        """Free the memory of outputs, after the last labels were made from them."""
+        assert state.outputs is not None
+        state.outputs.forget()
+        return state.after(outputs=None)
+
+    def _close_epoch(self, state: FitState, end: EpochEnd) -> FitState:
+        """Note an epoch in the history and the checkpoint, and let callbacks see the fit as of now."""
+        moved = len(state.changes[-1][0]) / len(state.labels.codes) if state.phase is Phase.MOVING else 0.0
+        row = {
+            "step": state.phase.step,
+            "epoch": state.epoch,
+            **dict(zip(("loss", "L_c", "L_p", "L_e"), end.losses.tolist(), strict=True)),
+            "L_o": state.noise.evidence_loss(),
+            "labels_changed": moved,
+            "labels_corrected": state.labels.share_beside(self._given.learned),
+            "seconds": self.log.seconds(),
+        }
+        state = state.after(history=(*state.history, row))
+        attributes = partial(fitted_attributes, state, self.problem, self.params.margin)
+        state = state.after(stopped=self.log.close_epoch(state.history, attributes))
+        self.saved.write(state)
+        return state
 
     @cached_property
-    def _blocks(self) -> Blocks:
-        params, problem = self.params, self.problem
-        n_classes = len(problem.classes)
-        window = min(params.window, params.max_epochs)
-        n_bytes = bytes_of_outputs(len(problem.codes), n_classes, window)
-        place = choose_place(params.label_store, n_bytes, problem.device)
-        home = problem.device if place == "device" else torch.device("cpu")
+    def _window(self) -> int | float:
+        return min(self.params.window, self.params.max_epochs)
+
+    @cached_property
+    def _place(self) -> str:
+        """Where the outputs are remembered, and with them the labels."""
+        n_bytes = bytes_of_outputs(len(self.problem.codes), len(self.problem.classes), self._window)
+        return choose_place(self.params.label_store, n_bytes, self.problem.device)
+
+    @cached_property
+    def _given(self) -> GivenLabels:
+        problem, home = self.problem, self.problem.device if self._place == "device" else torch.device("cpu")
         kept = problem.checks.answered().rows
         if problem.folds is not None:
             kept = np.union1d(kept, np.flatnonzero(problem.beyond_judgement()))
-        labels = LabelStore(
-            torch.from_numpy(problem.learned).to(home),
-            n_classes,
-            window,
-            label_rule(params.label_update, params.n_relabel),
-            soft=params.label_update == "soft",
-            in_file=place == "file",
-            fixed=torch.from_numpy(kept).to(home) if len(kept) else None,
-        )
-        noise = NoiseMatrix(torch.from_numpy(problem.codes).to(home), n_classes, problem.sample_weight)
-        return Blocks(self._build_net(params.lr, problem.n_networks), labels, noise)
+        codes, learned, fixed = (torch.from_numpy(of).to(home) for of in (problem.codes, problem.learned, kept))
+        weight = None if problem.sample_weight is None else problem.sample_weight.to(home)
+        return GivenLabels(codes, learned, fixed, weight, len(problem.classes))
 
-    def _optimise_and_judge(self) -> None:
-        """Step 1, and a decision about each label where outputs have not seen the given ones; not so in the paper."""
-        if self.params.gamma == 0 or self.problem.folds is None:
-            self._optimise()
-        elif self.problem.witness is None:
-            self._optimise()
-            self._judge([])
-        else:
-            with self.problem.witness.asked_meanwhile(out_of_turn) as outputs_of_witness:
-                self._optimise()
-                self._judge([outputs_of_witness()])
+    @cached_property
+    def _begin(self) -> BeginRule:
+        return BeginRule(self.params.begin, self.params.max_epochs, rows_wait=self.problem.held_out is not None)
 
-    def _optimise(self) -> None:
-        """Step 1: network, labels and noise matrix in turn."""
-        params, problem, blocks = self.params, self.problem, self._blocks
-        trainer = self._trainer(self._joint_stage(), problem.folds)
-        begin = BeginRule(params.begin, params.max_epochs, rows_wait=problem.held_out is not None)
-        if problem.held_out is not None:
-            trainer.leave_out(problem.held_out)
-        saved = self._saved_training(1, trainer, begin)
-        with trainer.session():
-            for epoch in _epochs_left(saved, params.max_epochs):
-                self.log.open_epoch()
-                # outputs that are older than the window would never be averaged
-                record = params.window < 1 or epoch > begin.earliest - params.window
-                losses = trainer.run_epoch(epoch, record)
-                if record:
-                    blocks.labels.close_epoch()
-                if begin.after(epoch, trainer.unseen_agreement):
-                    if not blocks.noise.stepped:
-                        trainer.train_on_all()  # the rows held out until now join in
-                    self._step_labels()
-                self._close_epoch(losses, step=1, epoch=epoch)
-                saved.after_epoch(epoch)
-
+    @cached_property
     def _joint_stage(self) -> Stage:
         params = self.params
         return Stage(
@@ -144,72 +244,37 @@ class JointOptimization:
             lr_parameter="lr",
             alpha=params.alpha,
             beta=params.beta,
-            class_prior=self.problem.class_prior,
             max_grad_norm=params.max_grad_norm,
             schedule=params.lr_schedule,
             max_epochs=params.max_epochs,
-            prior_momentum=params.prior_momentum,
         )
 
-    def _step_labels(self) -> None:
-        """Turn averaged outputs into labels (eq. 7), weighed by the given ones where `gamma` says so; then T."""
-        labels, noise, problem = self._blocks.labels, self._blocks.noise, self.problem
-        outputs = labels.average_outputs()
-        if not noise.stepped:
-            noise.step(outputs)  # the T of labels as given is the identity, which would keep them all
-        labels.step(weigh_evidence_(outputs, self.params.gamma, problem.folds is not None, noise))
-        noise.step(labels.soft_labels)
-        if isinstance(self.params.class_prior, str) and self.params.class_prior == "estimated":
-            problem.class_prior.copy_(noise.true_class_shares())  # the tensor that the objective holds
-
-    def _judge(self, others: list[NDArray[np.float32]]) -> None:
-        """Decide about each label by what the networks, and other witnesses, say of it that have not seen it."""
-        labels, problem = self._blocks.labels, self.problem
-        witnesses = [labels.average_outputs().cpu().numpy(), *others]
-        labels.forget_outputs()
-        weight = None if problem.sample_weight is None else problem.sample_weight.cpu().numpy()
-        found = labels.share_corrected()
-        # rows are dealt out by their classes; groups need not be
-        folds = problem.folds.cpu().numpy() if problem.folds is not None and problem.groups is not None else None
-        fixed, margin = problem.beyond_judgement(), self.params.margin
-        self._blocks.judgement = judge(witnesses, problem.codes, weight, fixed, margin, folds)
-        settled, _ = self._inquire(self._blocks.judgement).settled()
-        labels.revise(torch.from_numpy(settled.soft_labels).to(labels.device))
-        if settled.refused:
-            labels.train_on_given()
-        self.log.note_judgement(found, float((settled.corrected != problem.codes).mean()))
-
-    def _inquire(self, judgement: Judgement) -> Inquiry:
-        """Add what people knew of rows before the fit."""
-        problem = self.problem
-        return Inquiry(
-            problem.codes, judgement, self.params.margin, problem.groups, problem.checks, at_fit=problem.checks
-        )
-
-    def _retrain(self) -> None:
-        """Step 2: a network initialised anew learns the final labels, by L_c alone and at a decaying rate."""
-        params, blocks = self.params, self._blocks
-        lr_parameter = "lr" if params.retrain_lr is None else "retrain_lr"
-        stage = Stage(
+    @cached_property
+    def _retraining_stage(self) -> Stage:
+        params = self.params
+        return Stage(
             name="retraining",
-            lr_parameter=lr_parameter,
+            lr_parameter="lr" if params.retrain_lr is None else "retrain_lr",
             alpha=0.0,
             beta=0.0,
-            class_prior=self.problem.class_prior,
             max_grad_norm=params.max_grad_norm,
             schedule="steps",
             max_epochs=params.retrain_epochs,
         )
-        blocks.labels.forget_outputs()
-        blocks.net = self._build_net(getattr(params, lr_parameter), n_networks=1)
-        trainer = self._trainer(stage)
-        saved = self._saved_training(2, trainer, BeginRule(1, 1))
-        with trainer.session():
-            for epoch in _epochs_left(saved, params.retrain_epochs):
-                self.log.open_epoch()
-                losses = trainer.run_epoch(epoch, record=False)
-                self._close_epoch(losses, step=2, epoch=epoch)
-                saved.after_epoch(epoch)
+
+    def _trainer(self, net: JointNet, stage: Stage) -> Trainer:
+        problem, in_step_1 = self.problem, stage is self._joint_stage
+        return Trainer(
+            net,
+            problem.rows,
+            stage,
+            self.generator,
+            self._given.learned,
+            problem.sample_weight,
+            folds=problem.folds if in_step_1 else None,
+            held_out=problem.held_out if in_step_1 else None,
+            ranks=self.ranks,
+        )
 
     def _build_net(self, lr: float, n_networks: int) -> JointNet:
         params, rows, device = self.params, self.problem.rows, self.problem.device
@@ -235,74 +300,3 @@ class JointOptimization:
         return network_factory(
             self.params.module, self.params.module_params, problem.rows, len(problem.classes), problem.sample_weight
         )
-
-    def _trainer(self, stage: Stage, folds: Tensor | None = None) -> Trainer:
-        blocks, problem = self._blocks, self.problem
-        return Trainer(
-            blocks.net, problem.rows, blocks.labels, stage, self.generator, problem.sample_weight, folds, self.ranks
-        )
-
-    def _saved_training(self, step: int, trainer: Trainer, begin: BeginRule) -> SavedTraining:
-        return SavedTraining(
-            self.checkpoint, step, self._blocks, trainer, begin, self.log, self.generator, self.problem
-        )
-
-    def _close_epoch(self, losses: Tensor, *, step: int, epoch: int) -> None:
-        """Log an epoch, and let callbacks see the fit as of now."""
-        labels = self._blocks.labels
-        stepped = step == 1 and len(labels.changes) > 0
-        self.log.close_epoch(
-            losses,
-            step=step,
-            epoch=epoch,
-            L_o=self._blocks.noise.evidence_loss(),
-            changed=len(labels.changes[-1][0]) / len(labels.codes) if stepped else 0.0,
-            corrected=labels.share_corrected(),
-            attributes=partial(self._fitted_attributes, copy=True),
-        )
-
-    def _fitted_attributes(self, copy: bool = False) -> dict[str, Any]:
-        """Give what a fit publishes, as of now; `copy` while the labels will still change."""
-        problem, labels = self.problem, self._blocks.labels
-        history = self.log.history
-        changes = [(rows.cpu().numpy(), new.cpu().numpy()) for rows, new in labels.changes]
-        concluded, corrected = self._conclusion(copy)
-        return {
-            "classes_": problem.classes,
-            "class_prior_": problem.class_prior.cpu().numpy().astype(np.float64),
-            "history_": history,
-            "n_iter_": int((history["step"] == 1).sum()),
-            "net_": self._blocks.net,
-            **concluded,
-            "_input_kind_": problem.input_kind,
-            "_training_labels_": TrainingLabels(problem.codes, corrected, problem.row_index, changes),
-        }
-
-    def _conclusion(self, copy: bool) -> tuple[dict[str, Any], NDArray[np.int64]]:
-        """Give what is said of the labels, judged where there was something to judge by, and the corrected ones."""
-        problem, labels, judgement = self.problem, self._blocks.labels, self._blocks.judgement
-        if judgement is not None:
-            inquiry = self._inquire(judgement)
-            settled, promise = inquiry.settled()
-            of_inquiry = {"_inquiry_": inquiry, "_promise_": promise, "_bearings_": settled.bearings}
-            return published(settled, problem.codes, problem.classes) | of_inquiry, settled.corrected
-        soft_labels = labels.soft_labels.cpu().numpy()
-        soft_labels = soft_labels.copy() if copy else soft_labels
-        known = problem.checks.answered()
-        codes = keep_within_margin(soft_labels, labels.codes.cpu().numpy(), problem.codes, self.params.margin)
-        codes[known.rows] = known.labels
-        unjudged = {
-            "corrected_labels_": problem.classes[codes],
-            "noise_rate_": float(1 - soft_labels[np.arange(len(codes)), problem.codes].mean(dtype=np.float64)),
-            "soft_labels_": soft_labels,
-            "transition_matrix_": self._blocks.noise.matrix.numpy(),
-        }
-        return NOTHING_JUDGED | unjudged, codes
-
-
-def _epochs_left(saved: SavedTraining, n_epochs: int) -> Iterator[int]:
-    """Count the epochs that are not done yet, until a callback asks to stop."""
-    for epoch in range(saved.resume() + 1, n_epochs + 1):
-        if saved.log.stopped:
-            break
-        yield epoch

@@ -14,14 +14,8 @@ from torch import Tensor
 __all__ = ["global_generators", "isolated_rng", "out_of_turn"]
 
 _SLICE = 0.05  # seconds that a fit goes on for at least, while another thread waits
-
-
 _RNG_LOCK = threading.RLock()
-
-
 _NEXT_IN_TURN = threading.Lock()  # held by the thread that waits for the other lock, before all that come later
-
-
 _LOCK_OF_A_THREAD_LEFT_BEHIND = threading.Event()
 
 

@@ -7,34 +7,30 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from skorch import NeuralNet
-from skorch.callbacks import EpochTimer
+from skorch.callbacks import EpochTimer, LRScheduler
 from torch import Tensor, nn
 
-from ..files.states import check_like
+from ..files.states import can_pack, check_like
 from ..machine.surroundings import usual_surroundings
 from ..rows.rows import Rows, as_network_input
 from ..rows.sparse_input import TakesSparse
 from ..rows.storage import row_slices
 from .augmentation import Augmentation
 from .ensembles import Ensemble, StackedNetworks, can_stack, sparse_first_layer
+from .optimizer_state import load_optimizer, load_schedule
 
 __all__ = ["JointNet", "build_net"]
 
 _PREDICTION_BATCH = (512, 4096)  # rows, least and most; without gradients there is room for more than in training
-
-
 _PREDICTION_NUMBERS = 1 << 18  # of inputs in a batch, in between: what a processor's cache has room for
-
-
 _FUSED_OPTIMIZERS = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
-
-
 _ONEDNN_BLOCK = 16  # channels, the largest of its kernels
 
 
@@ -98,6 +94,41 @@ class JointNet(NeuralNet):
                 outputs[rows] = proba
         assert outputs is not None
         return outputs.numpy()
+
+    def packed(self) -> dict[str, Any]:
+        """Give what training changes; tensors are the network's and the optimizer's own."""
+        kept = [{name: value for name, value in row.items() if can_pack(value)} for row in self.history]
+        return {
+            "weights": dict(self.module_.state_dict()),
+            "trained": {name: weight.requires_grad for name, weight in self.module_.named_parameters()},
+            "optimizer": self.optimizer_.state_dict(),
+            "history": kept,
+            "schedulers": {name: (schedule.state_dict(), i) for name, schedule, i in self._schedulers()},
+        }
+
+    def restored(self, kept: Any) -> JointNet:
+        """Go back to what a file has kept, in a session; raise a ValueError where network or optimizer are others."""
+        weights = dict(self.module_.named_parameters())
+        check_like("which weights are trained", kept["trained"], dict.fromkeys(weights, False))
+        for name, is_trained in kept["trained"].items():  # a callback may have frozen some
+            weights[name].requires_grad_(is_trained)
+        load_optimizer(self.optimizer_, kept["optimizer"], self.module_)
+        load_weights(self.module_, kept["weights"])
+        for row in kept["history"]:
+            check_like("a loss in the history", row["train_loss"], math.nan)
+        self.history_[:] = kept["history"]
+        for name, schedule, n_batches in self._schedulers():
+            values, callback = kept["schedulers"][name], dict(self.callbacks_)[name]
+            check_like("batches of a schedule", values[1], n_batches)
+            load_schedule(schedule, values[0])
+            callback.batch_idx_ = values[1]
+        return self
+
+    def _schedulers(self) -> Iterator[tuple[str, Any, int]]:
+        """Give the learning rate schedules among the callbacks: name, torch's scheduler and batches so far."""
+        for name, callback in self.callbacks_:
+            if isinstance(callback, LRScheduler):
+                yield name, callback.lr_scheduler_, callback.batch_idx_
 
     def _prediction_batch(self, n_features: int) -> int:
         """Give the rows to predict at a time: for small networks what a processor's cache has room for."""

@@ -34,11 +34,7 @@ Chunk = Tensor | slice
 
 
 _BLOCK_NUMBERS = 1 << 20
-
-
 _SPARSE = 0.05  # share of numbers that are not zero, from which on a sparse product takes no less time
-
-
 _MOMENT_SAMPLE = 4096  # rows of a Dataset that are read for input statistics
 
 

@@ -1,0 +1,126 @@
+"""All that changes in a fit, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
+from typing import Annotated, Any, get_type_hints
+
+import torch
+from torch import Tensor
+
+from ..files.states import check_count, check_like, check_numbers
+from ..judgement.decision import Judgement, judgement_from
+from ..judgement.noise_matrix import NoiseMatrix
+from ..nets.net import JointNet
+from .begin import Waiting
+from .labels import Change, Labels
+from .outputs import Outputs
+from .progress import check_rows
+
+__all__ = ["FitState", "Phase"]
+
+
+class Phase(StrEnum):
+    """How far a fit is."""
+
+    GIVEN = "given"  # networks learn the labels as given
+    MOVING = "moving"  # labels follow the networks
+    JUDGED = "judged"  # labels are decided
+    RETRAINING = "retraining"  # a new network learns them
+
+    def packed(self) -> str:
+        """Give its name."""
+        return self.value
+
+    @property
+    def step(self) -> int:
+        """The paper's step of the training, 1 or 2."""
+        return 2 if self is Phase.RETRAINING else 1
+
+
+def _as_phase(kept: Any, state: FitState) -> Phase:
+    return Phase(kept)
+
+
+def _as_count(kept: Any, state: FitState) -> int:
+    check_count("the epoch", kept)
+    return int(kept)
+
+
+def _as_prior(kept: Any, state: FitState) -> Tensor:
+    check_numbers("the class prior", kept, torch.float32, state.class_prior.shape, 0, 1.001)
+    prior: Tensor = kept.to(state.class_prior.device)
+    return prior
+
+
+def _as_judgement(kept: Any, state: FitState) -> Judgement | None:
+    return judgement_from(kept, len(state.labels.codes), state.labels.n_classes)
+
+
+def _as_changes(kept: Any, state: FitState) -> tuple[Change, ...]:
+    device = state.labels.codes.device
+    for rows, new in kept:
+        check_numbers("rows with a new label", rows, torch.int64, [None], 0, len(state.labels.codes) - 1)
+        check_numbers("their new labels", new, torch.int64, rows.shape, 0, state.labels.n_classes - 1)
+    return tuple((rows.to(device), new.to(device)) for rows, new in kept)
+
+
+def _as_history(kept: Any, state: FitState) -> tuple[dict[str, Any], ...]:
+    return check_rows(kept)
+
+
+def _as_flag(kept: Any, state: FitState) -> bool:
+    check_like("whether a callback asked to stop", kept, False)
+    return bool(kept)
+
+
+@dataclass(frozen=True)
+class FitState:
+    """A fit after an epoch. A step of the algorithm takes one and gives the next.
+
+    Nothing in it changes but `net` and `outputs`, which are large: a theta-step trains the one and fills the other.
+    """
+
+    phase: Annotated[Phase, _as_phase]
+    epoch: Annotated[int, _as_count]  # done in this step of the training
+    net: JointNet  # network and optimizer
+    labels: Labels
+    outputs: Outputs | None  # of the last epochs; None where no more labels are made from them
+    noise: NoiseMatrix
+    class_prior: Annotated[Tensor, _as_prior]  # (n_classes,), float32
+    waiting: Waiting  # for the first update of the labels
+    judgement: Annotated[Judgement | None, _as_judgement] = None
+    changes: Annotated[tuple[Change, ...], _as_changes] = ()  # of each update
+    history: Annotated[tuple[dict[str, Any], ...], _as_history] = ()  # a row an epoch
+    stopped: Annotated[bool, _as_flag] = False  # whether a callback asked to
+
+    def after(self, **changes: Any) -> FitState:
+        """Give the state with some parts replaced."""
+        return replace(self, **changes)
+
+    def packed(self) -> dict[str, Any]:
+        """Give all of it as a tree of numbers, texts and tensors."""
+        parts = {part.name: getattr(self, part.name) for part in fields(self)}
+        return {name: value.packed() if hasattr(value, "packed") else value for name, value in parts.items()}
+
+    def restored(self, kept: Any) -> FitState:
+        """Give back what `packed` gave, on a state with the same make; raise a ValueError where that differs.
+
+        A part knows how to restore itself, or its type is annotated with a function that gives it back.
+        """
+        parts: dict[str, Any] = {}
+        for name, kind in get_type_hints(FitState, include_extras=True).items():
+            own, (check, *_) = getattr(self, name), getattr(kind, "__metadata__", (None,))
+            if check is not None:
+                parts[name] = check(kept[name], self)
+            elif own is not None:
+                parts[name] = own.restored(kept[name])
+            else:
+                check_like(f"the {name}", kept[name], None)
+                parts[name] = None
+        state = FitState(**parts)
+        n_rows = sum(row["step"] == state.phase.step for row in state.history)
+        if state.phase.step != self.phase.step or n_rows != state.epoch:
+            raise ValueError(f"it holds {n_rows} epochs of step {state.phase.step}, which are {state.epoch}")
+        return state
