@@ -24,6 +24,7 @@ from skorch.callbacks import Callback
 from torch.utils.data import TensorDataset
 
 from noisyfit import JointOptimizationClassifier
+from noisyfit.judgement import witness
 
 from containers import LABEL_CONTAINERS, LABELS, LAYOUTS, NUMBERS, TABLES, class_names, dense, holders, laid_out, mapped
 from fuzzing import cases
@@ -51,6 +52,15 @@ def every_warning():
     torch.set_warn_always(True)
     yield
     torch.set_warn_always(False)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_trees():
+    """Ask a witness of a tenth of the trees, which take most of the time otherwise."""
+    with pytest.MonkeyPatch.context() as patched:
+        for name in ("_TREES", "_TREES_AT_A_TIME"):
+            patched.setattr(witness, name, max(1, getattr(witness, name) // 10))
+        yield
 
 
 class Watcher(Callback):
