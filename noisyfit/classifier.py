@@ -22,6 +22,7 @@ from .algorithm.joint_optimisation import JointOptimization
 from .algorithm.labels import keep_within_margin
 from .algorithm.paper import paper_params
 from .algorithm.parameters import check_parameters, loader_params
+from .algorithm.parts import Parts
 from .algorithm.problem import Problem, check_problem, encode_given
 from .algorithm.progress import EpochLog
 from .algorithm.saving import SavedFit
@@ -380,8 +381,8 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
                     isolated_rng(seed, problem.device) as generator,
                     EpochLog(context, told, n_epochs, self.verbose if ranks.is_first else 0) as log,
                 ):
-                    saved = SavedFit(checkpoint, problem, generator, ranks)
-                    optimisation = JointOptimization(self, problem, generator, log, saved, ranks)
+                    parts = Parts(self, problem, generator, ranks)
+                    optimisation = JointOptimization(parts, log, SavedFit(checkpoint, problem, generator, ranks))
                     self.__dict__.update(optimisation.run())
                 checkpoint.finish(partial(describe_fit, self))
             else:

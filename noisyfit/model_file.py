@@ -6,12 +6,9 @@ by name only, for people; whoever loads the file passes them again.
 
 from __future__ import annotations
 
-import datetime
 import inspect
 import math
-import re
 import warnings
-import zoneinfo
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,13 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from . import networks
+from .files.index import describe_index, index_from
 from .files.states import (
     UNFIT,
     can_pack,
     check_count,
     check_like,
     check_numbers,
-    packed_and_back,
     read_state,
     write_state,
 )
@@ -46,6 +43,17 @@ from .rows.rows import InputKind
 __all__ = ["describe_fit", "load_model", "restore_fit", "restore_result", "save_model"]
 
 _ARRAYS = ("class_prior_", "soft_labels_", "transition_matrix_")
+# fitted attributes that a file holds as they are, by their names in it
+_AS_THEY_ARE = {
+    "classes": "classes_",
+    "refused": "correction_refused_",
+    "expected_gain": "expected_gain_",
+    "noise_rate": "noise_rate_",
+    "noise_rate_interval": "noise_rate_interval_",
+    "n_iter": "n_iter_",
+    "n_features_in": "n_features_in_",
+    "feature_names_in": "feature_names_in_",
+}
 _OPTIMIZERS = {
     name: kind
     for name, kind in vars(torch.optim).items()
@@ -54,11 +62,7 @@ _OPTIMIZERS = {
 _OUR_NETWORKS = {kind.__name__: kind for kind in (networks.MLP, networks.SmallResNet, networks.PreActResNet32)}
 _ENSEMBLES: dict[str, Callable[[list[nn.Module]], nn.Module]] = {"list": NetworkList, "stacked": StackedNetworks}
 _STAYS_BEHIND = ("checkpoint",)  # a file does not say where to write
-_CALLER_OF_SAVE = 4
 _DTYPES = {str(dtype).removeprefix("torch.") for dtype in vars(torch).values() if isinstance(dtype, torch.dtype)}
-_EXTENSIONS = ("str", "string", "boolean", *(f"{kind}{bits}" for kind in ("Int", "UInt") for bits in (8, 16, 32, 64)))
-_OFFSET = re.compile(r"UTC([+-])(\d\d):(\d\d)(?::(\d\d))?")
-_MOST_LEVELS = 32
 _LARGEST_ROW = 1 << 24  # numbers
 _CALLER_OF_LOAD = 4  # as a stacklevel: past _params_from, load_model and load
 
@@ -68,7 +72,7 @@ def save_model(clf: Any, path: Any) -> None:
     path = Path(path)
     check_may_write(path, overwrite=True, remedy="")
     params = {name: _describe_param(value) for name, value in clf.get_params(deep=False).items()}
-    fit = describe_fit(clf) | {"index": _describe_index(clf._training_labels_.index)}
+    fit = describe_fit(clf) | {"index": describe_index(clf._training_labels_.index)}
     check_size_of_labels(fit["classes"], len(fit["given"]))  # as `load` will
     write_state(path, "model", {"params": params, "fit": fit})
 
@@ -80,7 +84,7 @@ def load_model(kind: type, path: Any, module: Any, overrides: dict[str, Any]) ->
     given = overrides if module is None else {"module": module, **overrides}
     try:
         clf = kind(**_params_from(state["params"], given, kind))
-        restore_fit(clf, state["fit"], _index_from(state["fit"]["index"], len(state["fit"]["given"])))
+        restore_fit(clf, state["fit"], index_from(state["fit"]["index"], len(state["fit"]["given"])))
     except ValueError as error:
         raise ValueError(f"{path} cannot be loaded: {error}") from error
     except UNFIT as error:
@@ -94,25 +98,17 @@ def describe_fit(clf: Any) -> dict[str, Any]:
     labels, inquiry = clf._training_labels_, clf._inquiry_
     judged = None if inquiry is None else inquiry.judgement  # what was settled follows from it and the checks
     ended = vars(clf) if judged is None else vars(clf) | published(judged, labels.given, clf.classes_)
-    return {
+    return {name: ended.get(attribute) for name, attribute in _AS_THEY_ARE.items()} | {
         "network": _describe_network(clf.net_),
         "input": tuple(clf._input_kind_),
         "arrays": {name: np.asarray(ended[name]) for name in _ARRAYS},
-        "classes": clf.classes_,
         "given": labels.given,
         "corrected": labels.corrected if judged is None else judged.corrected,
         "changes": labels.changes,
         "history": {name: column.to_numpy() for name, column in clf.history_.items()},
-        "refused": ended["correction_refused_"],
-        "expected_gain": ended["expected_gain_"],
-        "noise_rate": ended["noise_rate_"],
-        "noise_rate_interval": ended["noise_rate_interval_"],
         "bearings": None if judged is None else judged.bearings,
         "grounds": None if judged is None else judged.grounds,
         "inquiry": None if inquiry is None else describe_inquiry(inquiry),
-        "n_iter": clf.n_iter_,
-        "n_features_in": clf.n_features_in_,
-        "feature_names_in": getattr(clf, "feature_names_in_", None),
     }
 
 
@@ -142,29 +138,26 @@ def restore_fit(clf: Any, fit: dict[str, Any], index: pd.Index | None) -> None:
     kind = _input_kind_from(fit["input"])
     _check_fit(fit)
     # files of 0.1.0 hold labels that were not judged
-    gain, interval, inquiry = map(fit.get, ("expected_gain", "noise_rate_interval", "inquiry"))
+    inquiry, gain = fit.get("inquiry"), fit.get("expected_gain")
     attributes = {
         **NOTHING_JUDGED,
+        **{attribute: fit.get(name) for name, attribute in _AS_THEY_ARE.items()},
         **{name: fit["arrays"][name] for name in _ARRAYS},
-        "classes_": classes,
         "corrected_labels_": classes[corrected],
         "correction_refused_": _reason_in(fit),
         "expected_gain_": None if gain is None else ExpectedGain(*gain),
         "history_": pd.DataFrame(fit["history"]),
-        "n_features_in_": fit["n_features_in"],
-        "n_iter_": fit["n_iter"],
         "net_": _restore_net(clf, fit["network"], kind, len(classes)),
-        "noise_rate_": fit["noise_rate"],
-        "noise_rate_interval_": interval,
         "_input_kind_": kind,
         "_training_labels_": TrainingLabels(given, corrected, index, fit["changes"]),
     }
-    names = fit["feature_names_in"]
-    clf.__dict__.update(attributes if names is None else {**attributes, "feature_names_in_": names})
+    if attributes["feature_names_in_"] is None:
+        del attributes["feature_names_in_"]
+    clf.__dict__.update(attributes)
     if inquiry is None and fit.get("bearings") is not None:
         raise TypeError("written between two releases; fit again")
     if inquiry is not None:
-        judged = fit["arrays"]["soft_labels_"], corrected, interval, gain, fit["refused"]
+        judged = fit["arrays"]["soft_labels_"], corrected, fit["noise_rate_interval"], gain, fit["refused"]
         parts = (*judged, fit["arrays"]["transition_matrix_"], fit["bearings"], fit["grounds"])
         judgement = judgement_from(parts, len(given), len(classes))
         assert judgement is not None
@@ -402,106 +395,3 @@ def _outline(state: dict[str, Any]) -> dict[str, str]:
         name: f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else "an extra state"
         for name, value in state.items()
     }
-
-
-# the index of the rows
-
-
-def _describe_index(index: pd.Index | None) -> Any:
-    """Give an index as a state; one that would not come back as it is gives way to row numbers."""
-    if index is None:
-        return None
-    try:
-        described = _parts_of_index(index)
-        back = _index_from(packed_and_back(described), len(index))
-    except UNFIT:
-        back = None
-    if back is None or not _are_same(index, back):
-        kind = type(index).__name__ if isinstance(index, pd.MultiIndex) else index.dtype
-        named = f" named {list(index.names)}" if any(name is not None for name in index.names) else ""
-        warnings.warn(
-            f"A file cannot hold an index of {kind}{named}: row numbers take its place.", stacklevel=_CALLER_OF_SAVE
-        )
-        return None
-    return described
-
-
-def _parts_of_index(index: pd.Index) -> tuple[str, Any, list[Any]]:
-    names = list(index.names)
-    if isinstance(index, pd.RangeIndex):
-        return "range", (index.start, index.stop, index.step), names
-    if isinstance(index, pd.MultiIndex):
-        return "levels", [_parts_of_index(index.get_level_values(i)) for i in range(index.nlevels)], names
-    zone = None
-    if isinstance(index, pd.DatetimeIndex) and index.tz is not None:
-        index, zone = index.tz_convert("UTC").tz_localize(None), str(index.tz)
-    if str(index.dtype) in _EXTENSIONS:
-        values: Any = index.astype(object).to_numpy()
-        return "typed", (np.where(index.isna(), None, values), str(index.dtype)), names
-    return (
-        ("objects", index.to_numpy(), names) if index.dtype == object else ("values", (index.to_numpy(), zone), names)
-    )
-
-
-def _are_same(index: pd.Index, other: pd.Index) -> bool:
-    """Say whether two indexes hold the same values, of the same dtypes, under the same names."""
-    described = [
-        (
-            [index.get_level_values(level).dtype for level in range(index.nlevels)],
-            [repr(name.item() if isinstance(name, np.generic) else name) for name in index.names],
-        )
-        for index in (index, other)
-    ]
-    return type(index) is type(other) and described[0] == described[1] and index.equals(other)
-
-
-def _index_from(described: Any, n_rows: int) -> pd.Index | None:
-    """Give an index back; raise a ValueError for one that is none of so many rows."""
-    if described is None:
-        return None
-    kind, content, names = described
-    if kind == "levels":
-        if not 0 < len(content) <= _MOST_LEVELS or any(level[0] == kind for level in content):
-            raise ValueError(f"an index must have 1 to {_MOST_LEVELS} levels, got {len(content)}")
-        levels: list[Any] = [_index_from(level, n_rows) for level in content]
-        index: pd.Index = pd.MultiIndex.from_arrays(levels)
-    else:
-        index = _plain_index_from(kind, content, n_rows)
-    if len(index) != n_rows:
-        raise ValueError(f"the index has {len(index):,} entries for {n_rows:,} rows")
-    return index.set_names(names)
-
-
-def _plain_index_from(kind: str, content: Any, n_rows: int) -> pd.Index:
-    if kind == "range":
-        start, stop, step = content
-        if len(range(start, stop, step)) != n_rows:
-            raise ValueError(f"the index must number {n_rows:,} rows")
-        return pd.RangeIndex(start, stop, step)
-    if kind == "typed":
-        values, dtype = content
-        return pd.Index(values, dtype=_EXTENSIONS[_EXTENSIONS.index(dtype)])
-    if kind == "objects":
-        return pd.Index(content, dtype=object, tupleize_cols=False)
-    if kind != "values":
-        raise ValueError(f"an index of an unknown kind, {kind!r:.40}")
-    values, zone = content
-    if zone is not None:
-        check_numbers("the times of the index", values, "M", [n_rows])
-        return pd.DatetimeIndex(values).tz_localize("UTC").tz_convert(_zone_from(zone))
-    return pd.Index(values, tupleize_cols=False)
-
-
-def _zone_from(name: str) -> datetime.tzinfo:
-    """Give a time zone by its name; no path that a file may name is ever opened."""
-    offset = _OFFSET.fullmatch(name)
-    if offset is not None:
-        sign, *parts = offset.groups(default="0")
-        hours, minutes, seconds = map(int, parts)
-        behind = datetime.timedelta(hours=hours, minutes=minutes, seconds=seconds)
-        return datetime.timezone(-behind if sign == "-" else behind)
-    if name == "UTC":
-        return datetime.UTC
-    if name not in zoneinfo.available_timezones():
-        raise ValueError(f"there is no time zone {name!r:.60}")
-    return zoneinfo.ZoneInfo(name)

@@ -6,7 +6,7 @@ Numbers of equations are the paper's. A step takes the state of the fit and give
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,25 +14,16 @@ import torch
 from numpy.typing import NDArray
 
 from ..judgement.decision import judge
-from ..judgement.noise_matrix import estimate_noise, noise_as_given, weigh_evidence_
-from ..machine.devices import use_bfloat16
+from ..judgement.noise_matrix import estimate_noise, weigh_evidence_
 from ..machine.random_state import out_of_turn
-from ..machine.ranks import Ranks
-from ..nets.augmentation import as_augmentation
-from ..nets.ensembles import combine_networks
-from ..nets.net import JointNet, build_net, keep_for_prediction
-from ..networks import network_factory
-from ..rows.storage import choose_place
-from .begin import BeginRule, Waiting
+from ..nets.net import keep_for_prediction
 from .conclusion import fitted_attributes, inquire
-from .labels import GivenLabels, Labels, label_rule, next_labels
-from .outputs import bytes_of_outputs, remember_outputs
-from .parameters import resolve_batch_size
-from .problem import Problem
+from .labels import label_rule, next_labels
+from .parts import Parts
 from .progress import EpochLog
 from .saving import SavedFit
 from .state import FitState, Phase
-from .trainer import EpochEnd, Stage, Trainer
+from .trainer import EpochEnd, Trainer
 
 __all__ = ["JointOptimization"]
 
@@ -43,30 +34,24 @@ class JointOptimization:
 
     Parameters
     ----------
-    params : JointOptimizationClassifier
-        Its parameters, checked; it is left as it is.
-    problem : Problem
-        The data.
-    generator : torch.Generator
-        For the order of rows.
+    parts : Parts
+        What it works with, by parameters and data.
     log : EpochLog
         Told of each epoch.
     saved : SavedFit
         Where to go on from, and where to write to.
-    ranks : Ranks
-        The processes that share the batches.
     """
 
-    params: Any
-    problem: Problem
-    generator: torch.Generator
+    parts: Parts
     log: EpochLog
     saved: SavedFit
-    ranks: Ranks
+
+    def __post_init__(self) -> None:
+        self.params, self.problem, self.given = self.parts.params, self.parts.problem, self.parts.given
 
     def run(self) -> dict[str, Any]:
         """Run both steps, or what is left of them, and give the fitted attributes."""
-        state = self._start()
+        state = self.parts.start()
         if not self.saved.is_in_step(2):
             state = self._optimise_and_judge(state)
         if self.params.retrain_epochs and not state.stopped:
@@ -88,13 +73,13 @@ class JointOptimization:
 
     def _alternate(self, state: FitState) -> FitState:
         """Train for an epoch, then set labels and noise matrix to what it says, until the last epoch."""
-        trainer = self._trainer(state.net, self._joint_stage)
+        trainer = self.parts.trainer(state.net, self.parts.joint_stage)
         with trainer.session():
             state = self._resumed(state)
             while state.epoch < self.params.max_epochs and not state.stopped:
                 self.log.open_epoch()
                 state, end = self._theta_step(state, trainer)
-                if state.phase is Phase.MOVING or self._begin.begins_after(state.epoch, state.waiting):
+                if state.phase is Phase.MOVING or self.parts.begin.begins_after(state.epoch, state.waiting):
                     state = self._t_step(self._y_step(state))
                 state = self._close_epoch(state, end)
         return state
@@ -103,14 +88,14 @@ class JointOptimization:
         """Train the network for an epoch on eq. 3, labels fixed; record its outputs."""
         epoch, params = state.epoch + 1, self.params
         # outputs that are older than the window would never be averaged
-        records = params.window < 1 or epoch > self._begin.earliest - params.window
+        records = params.window < 1 or epoch > self.parts.begin.earliest - params.window
         outputs = state.outputs if records else None
         end = trainer.run_epoch(epoch, state.labels, state.class_prior, outputs, state.phase is not Phase.GIVEN)
-        return state.after(epoch=epoch, waiting=self._begin.wait(state.waiting, end.unseen_agreement)), end
+        return state.after(epoch=epoch, waiting=self.parts.begin.wait(state.waiting, end.unseen_agreement)), end
 
     def _y_step(self, state: FitState) -> FitState:
         """Turn averaged outputs into labels (eqs 6 and 7), weighed by the given labels where `gamma` says so."""
-        given, noise = self._given, state.noise
+        given, noise = self.given, state.noise
         assert state.outputs is not None
         outputs = state.outputs.mean(out=state.labels.soft)  # for which there is memory once
         if state.phase is Phase.GIVEN:
@@ -122,7 +107,7 @@ class JointOptimization:
 
     def _t_step(self, state: FitState) -> FitState:
         """Count the noise matrix from the labels; likewise the class prior, where it is estimated."""
-        noise = estimate_noise(state.labels.distributions(), self._given.codes, self._given.weight)
+        noise = estimate_noise(state.labels.distributions(), self.given.codes, self.given.weight)
         prior = self.params.class_prior
         if isinstance(prior, str) and prior == "estimated":
             shares = noise.true_class_shares().to(state.class_prior.device, torch.float32)
@@ -131,7 +116,7 @@ class JointOptimization:
 
     def _judge(self, state: FitState, others: list[NDArray[np.float32]]) -> FitState:
         """Decide about each label by what the networks, and other witnesses, say of it that have not seen it."""
-        given, problem, margin = self._given, self.problem, self.params.margin
+        given, problem, margin = self.given, self.problem, self.params.margin
         assert state.outputs is not None
         found = state.labels.share_beside(given.learned)
         outputs = state.outputs.mean(out=state.labels.soft).cpu().numpy()
@@ -154,8 +139,8 @@ class JointOptimization:
 
     def _retrain(self, state: FitState) -> FitState:
         """Let a network initialised anew learn the final labels, by L_c alone and at a decaying rate."""
-        net = self._build_net(getattr(self.params, self._retraining_stage.lr_parameter), n_networks=1)
-        trainer = self._trainer(net, self._retraining_stage)
+        net = self.parts.retraining_net()
+        trainer = self.parts.trainer(net, self.parts.retraining_stage)
         state = state.after(phase=Phase.RETRAINING, epoch=0, net=net, outputs=None)
         with trainer.session():
             state = self._resumed(state)
@@ -165,23 +150,7 @@ class JointOptimization:
                 state = self._close_epoch(state.after(epoch=state.epoch + 1), end)
         return state
 
-    # what the steps work with
-
-    def _start(self) -> FitState:
-        """Give the state before the first epoch."""
-        params, problem, given = self.params, self.problem, self._given
-        return FitState(
-            phase=Phase.GIVEN,
-            epoch=0,
-            net=self._build_net(params.lr, problem.n_networks),
-            labels=Labels(given.learned, None, given.n_classes, hard=params.label_update == "hard"),
-            outputs=remember_outputs(
-                len(problem.codes), given.n_classes, self._window, given.device, self._place == "file"
-            ),
-            noise=noise_as_given(given.codes, given.n_classes, given.weight),
-            class_prior=problem.class_prior,
-            waiting=Waiting(),
-        )
+    # between epochs
 
     def _resumed(self, state: FitState) -> FitState:
         state = self.saved.resumed(state)
@@ -203,7 +172,7 @@ class JointOptimization:
             **dict(zip(("loss", "L_c", "L_p", "L_e"), end.losses.tolist(), strict=True)),
             "L_o": state.noise.evidence_loss(),
             "labels_changed": moved,
-            "labels_corrected": state.labels.share_beside(self._given.learned),
+            "labels_corrected": state.labels.share_beside(self.given.learned),
             "seconds": self.log.seconds(),
         }
         state = state.after(history=(*state.history, row))
@@ -211,92 +180,3 @@ class JointOptimization:
         state = state.after(stopped=self.log.close_epoch(state.history, attributes))
         self.saved.write(state)
         return state
-
-    @cached_property
-    def _window(self) -> int | float:
-        return min(self.params.window, self.params.max_epochs)
-
-    @cached_property
-    def _place(self) -> str:
-        """Where the outputs are remembered, and with them the labels."""
-        n_bytes = bytes_of_outputs(len(self.problem.codes), len(self.problem.classes), self._window)
-        return choose_place(self.params.label_store, n_bytes, self.problem.device)
-
-    @cached_property
-    def _given(self) -> GivenLabels:
-        problem, home = self.problem, self.problem.device if self._place == "device" else torch.device("cpu")
-        kept = problem.checks.answered().rows
-        if problem.folds is not None:
-            kept = np.union1d(kept, np.flatnonzero(problem.beyond_judgement()))
-        codes, learned, fixed = (torch.from_numpy(of).to(home) for of in (problem.codes, problem.learned, kept))
-        weight = None if problem.sample_weight is None else problem.sample_weight.to(home)
-        return GivenLabels(codes, learned, fixed, weight, len(problem.classes))
-
-    @cached_property
-    def _begin(self) -> BeginRule:
-        return BeginRule(self.params.begin, self.params.max_epochs, rows_wait=self.problem.held_out is not None)
-
-    @cached_property
-    def _joint_stage(self) -> Stage:
-        params = self.params
-        return Stage(
-            name="joint optimisation",
-            lr_parameter="lr",
-            alpha=params.alpha,
-            beta=params.beta,
-            max_grad_norm=params.max_grad_norm,
-            schedule=params.lr_schedule,
-            max_epochs=params.max_epochs,
-        )
-
-    @cached_property
-    def _retraining_stage(self) -> Stage:
-        params = self.params
-        return Stage(
-            name="retraining",
-            lr_parameter="lr" if params.retrain_lr is None else "retrain_lr",
-            alpha=0.0,
-            beta=0.0,
-            max_grad_norm=params.max_grad_norm,
-            schedule="steps",
-            max_epochs=params.retrain_epochs,
-        )
-
-    def _trainer(self, net: JointNet, stage: Stage) -> Trainer:
-        problem, in_step_1 = self.problem, stage is self._joint_stage
-        return Trainer(
-            net,
-            problem.rows,
-            stage,
-            self.generator,
-            self._given.learned,
-            problem.sample_weight,
-            folds=problem.folds if in_step_1 else None,
-            held_out=problem.held_out if in_step_1 else None,
-            ranks=self.ranks,
-        )
-
-    def _build_net(self, lr: float, n_networks: int) -> JointNet:
-        params, rows, device = self.params, self.problem.rows, self.problem.device
-        net = build_net(
-            combine_networks(self._make_network, n_networks, params.optimizer),
-            device=device,
-            bfloat16=use_bfloat16(params.precision, device, rows.item_shape),
-            augment=as_augmentation(params.augment, rows.item_shape),
-            sparse=rows.sparse,
-            optimizer=params.optimizer,
-            optimizer_params=params.optimizer_params or {},
-            lr=lr,
-            batch_size=resolve_batch_size(params.batch_size, len(rows)),
-            net_params=params.net_params or {},
-        )
-        self.ranks.share_weights(net.module_)
-        self.ranks.draw_apart()
-        return net
-
-    @cached_property
-    def _make_network(self) -> Any:
-        problem = self.problem
-        return network_factory(
-            self.params.module, self.params.module_params, problem.rows, len(problem.classes), problem.sample_weight
-        )
