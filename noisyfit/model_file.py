@@ -26,6 +26,7 @@ from .files.states import (
     check_count,
     check_like,
     check_numbers,
+    outline,
     read_state,
     write_state,
 )
@@ -169,7 +170,7 @@ def _input_kind_from(kept: Any) -> InputKind:
     for size in shape:
         check_count("a size of the inputs", size, low=1)
     if dtype not in _DTYPES or not isinstance(of_bytes, bool):
-        raise ValueError(f"the inputs must be numbers of torch, got {dtype!r}")
+        raise ValueError(f"the inputs must be numbers of torch, got {outline(dtype)}")
     return InputKind(tuple(shape), dtype, of_bytes)
 
 
@@ -363,7 +364,7 @@ def _materialized(module: nn.Module, kind: InputKind) -> nn.Module:
 def _check_weights(network: dict[str, Any], one: nn.Module) -> None:
     """Raise a ValueError unless the weights are those of so many networks; `one` is the make of each."""
     weights = network["weights"]
-    expected, got = _expected_outline(network, one), _outline(weights)
+    expected, got = _expected_outline(network, one), _weights_outline(weights)
     for name in sorted(expected.keys() | got.keys()):
         if expected.get(name) != got.get(name):
             raise ValueError(
@@ -374,23 +375,23 @@ def _check_weights(network: dict[str, Any], one: nn.Module) -> None:
 
 def _expected_outline(network: dict[str, Any], one: nn.Module) -> dict[str, str]:
     kind, n, weights = network["kind"], network["n_networks"], network["weights"]
-    outline = _outline(one.state_dict())
+    of_one = _weights_outline(one.state_dict())
     if kind == "one" and n == 1:
-        return outline
+        return of_one
     if kind == "list" and n <= len(weights):
-        return {f"networks.{i}.{name}": told for i in range(n) for name, told in outline.items()}
+        return {f"networks.{i}.{name}": told for i in range(n) for name, told in of_one.items()}
     if kind == "stacked" and can_stack(one):
         small, large = (StackedNetworks([one] * k).state_dict() for k in (1, 2))
-        return _outline(
+        return _weights_outline(
             {
                 name: weight if weight.shape == small[name].shape else weight[:1].expand(n, *weight.shape[1:])
                 for name, weight in large.items()
             }
         )
-    raise TypeError(f"{n} networks, {kind!r}")
+    raise TypeError(f"{outline(n)} networks, {outline(kind)}")
 
 
-def _outline(state: dict[str, Any]) -> dict[str, str]:
+def _weights_outline(state: dict[str, Any]) -> dict[str, str]:
     return {
         name: f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else "an extra state"
         for name, value in state.items()

@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_type_hints
 import torch
 from torch import Tensor
 
-from ..files.states import check_count, check_like, check_numbers
+from ..files.states import check_count, check_like, check_numbers, outline
 from ..judgement.decision import Judgement, judgement_from
 from ..judgement.noise_matrix import NoiseMatrix
 from ..nets.net import JointNet
@@ -40,6 +40,8 @@ class Phase(StrEnum):
 
 
 def _as_phase(kept: Any, state: FitState) -> Phase:
+    if kept not in {phase.value for phase in Phase}:
+        raise ValueError(f"there is no phase of a fit that is {outline(kept)}")
     return Phase(kept)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .states import UNFIT, check_numbers, packed_and_back
+from .states import UNFIT, check_numbers, outline, packed_and_back
 
 __all__ = ["describe_index", "index_from"]
 
@@ -98,7 +98,7 @@ def _plain_index_from(kind: str, content: Any, n_rows: int) -> pd.Index:
     if kind == "objects":
         return pd.Index(content, dtype=object, tupleize_cols=False)
     if kind != "values":
-        raise ValueError(f"an index of an unknown kind, {kind!r:.40}")
+        raise ValueError(f"an index of an unknown kind, {outline(kind)}")
     values, zone = content
     if zone is not None:
         check_numbers("the times of the index", values, "M", [n_rows])

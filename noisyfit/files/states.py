@@ -32,6 +32,7 @@ __all__ = [
     "check_like",
     "check_numbers",
     "is_number",
+    "outline",
     "packed_and_back",
     "read_state",
     "write_state",
@@ -143,7 +144,7 @@ def check_numbers(
         fits = isinstance(value, np.ndarray) and f"{value.dtype.kind}{value.dtype.itemsize}".startswith(dtype)
     if not fits or len(value.shape) != len(shape) or any(n not in (None, m) for n, m in zip(shape, value.shape)):  # noqa: B905
         expected = f"{str(dtype).removeprefix('torch.')} of shape {tuple(shape)}"
-        raise ValueError(f"{what} must be {expected}, got {_outline(value)}")
+        raise ValueError(f"{what} must be {expected}, got {outline(value)}")
     limited = (low, high) != (-math.inf, math.inf)
     if limited and math.prod(value.shape) and not (low <= value.min() and value.max() <= high):
         raise ValueError(
@@ -161,26 +162,26 @@ def check_like(what: str, value: Any, like: Any) -> None:
         check_numbers(what, value, like.dtype, like.shape)
     elif isinstance(like, dict):
         if not isinstance(value, dict) or value.keys() != like.keys():
-            raise ValueError(f"{what} must hold {list(like)}, got {_outline(value)}")
+            raise ValueError(f"{what} must hold {list(like)}, got {outline(value)}")
         for key in like:
             check_like(f"{what}[{key!r}]", value[key], like[key])
     elif isinstance(like, (list, tuple)):
         if not isinstance(value, (list, tuple)) or len(value) != len(like):
-            raise ValueError(f"{what} must be {len(like)} things, got {_outline(value)}")
+            raise ValueError(f"{what} must be {len(like)} things, got {outline(value)}")
         for i, pair in enumerate(zip(value, like, strict=True)):
             check_like(f"{what}[{i}]", *pair)
     elif is_number(like):
         if not is_number(value) or not _same_side(value, like):
-            raise ValueError(f"{what} must be a number like {like!r}, got {_outline(value)}")
+            raise ValueError(f"{what} must be a number like {like!r}, got {outline(value)}")
     elif type(value) is not type(like) or (isinstance(like, str) and value != like):
         expected = repr(like) if isinstance(like, str) else f"of type {type(like).__name__}"
-        raise ValueError(f"{what} must be {expected}, got {_outline(value)}")
+        raise ValueError(f"{what} must be {expected}, got {outline(value)}")
 
 
 def check_count(what: str, value: Any, low: int = 0, high: int = 1 << 31) -> None:
     """Raise a ValueError unless a state holds an int within bounds."""
     if type(value) is not int or not low <= value <= high:
-        raise ValueError(f"{what} must be an int from {low} to {high}, got {_outline(value)}")
+        raise ValueError(f"{what} must be an int from {low} to {high}, got {outline(value)}")
 
 
 def is_number(value: Any) -> bool:
@@ -194,8 +195,8 @@ def _same_side(value: float, like: float) -> bool:
     return abs(value) <= _LARGEST_NUMBER and (value >= 0 if like == 0 else (value > 0) == (like > 0) and value != 0)
 
 
-def _outline(value: Any) -> str:
-    """Say in few words what a value is."""
+def outline(value: Any) -> str:
+    """Say in few words what a value is; torch imports modules to show a tensor's numbers."""
     if isinstance(value, (Tensor, np.ndarray)):
         return f"{str(value.dtype).removeprefix('torch.')} of shape {tuple(value.shape)}"
     if isinstance(value, (dict, list, tuple)):
