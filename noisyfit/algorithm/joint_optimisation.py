@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -19,6 +20,7 @@ from ..judgement.settling import NOTHING_JUDGED, Inquiry, published
 from ..machine.devices import use_bfloat16
 from ..machine.random_state import out_of_turn
 from ..machine.ranks import Ranks
+from ..machine.threads import one_blas_thread
 from ..nets.augmentation import as_augmentation
 from ..nets.ensembles import combine_networks
 from ..nets.net import JointNet, build_net, keep_for_prediction
@@ -65,6 +67,18 @@ class JointOptimization:
 
     def run(self) -> dict[str, Any]:
         """Run both steps, or what is left of them, and give the fitted attributes."""
+        with one_blas_thread() if self._witness_is_ours else nullcontext(), self._threads_of_network():
+            return self._run()
+
+    @property
+    def _witness_is_ours(self) -> bool:
+        return self.problem.witness is None or isinstance(self.params.witness, str)
+
+    def _threads_of_network(self) -> AbstractContextManager[None]:
+        net, rows = self._blocks.net, self.problem.rows
+        return net.threads(rows, min(net.batch_size, len(rows)))
+
+    def _run(self) -> dict[str, Any]:
         blocks = self._blocks
         retraining = self.checkpoint.load(step=2)
         if retraining is None:
