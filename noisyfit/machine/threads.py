@@ -25,8 +25,9 @@ from threadpoolctl import ThreadpoolController
 
 __all__ = ["n_cores", "one_blas_thread", "one_thread", "threads_beside", "threads_for"]
 
-# multiplications of a batch, forward, from which on a second thread pays: benchmarks/threads.py
-_WORTH_THREADS = 100_000_000
+# multiplications of a batch, forward; below it all cores save at most a quarter of a step on an idle machine, and cost
+# several times its time on a busy one: benchmarks/threads.py
+_WORTH_THREADS = 250_000_000
 
 _OF_OPENMP = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")  # torch's MKL and OpenMP follow either
 _OF_BLAS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
