@@ -1,7 +1,7 @@
 # Each target sets up what it needs in .venv (test-oldest and test-wheel in their own), on a fresh machine too.
 PYTHON ?= python3
 BIN := .venv/bin
-# the networks here are too small for more, and on a busy machine spinning threads take ten times the time
+# the library chooses threads for fits; this is for torch and NumPy around them, which spin on a busy machine
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test fuzz test-oldest test-wheel lint docs linkcheck bench judge clean

@@ -15,7 +15,6 @@ import time
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import torch
 from dask.distributed import Client, LocalCluster, get_task_stream
 from joblib import parallel_config
 from sklearn.datasets import load_digits
@@ -40,16 +39,13 @@ search = GridSearchCV(
 )
 
 # %%
-# The same search twice: in this process, then on two workers. Workers give each fit one thread, so it gets one here,
-# too: sums over more threads differ in their last bits. Without a dashboard no port is opened to others, and dask's
-# warnings about workers that are slow to close are of no use here.
+# The same search twice: in this process, then on two workers. Fits of small networks compute with one thread here as
+# there, so that both give the same bits. Without a dashboard no port is opened to others, and dask's warnings about
+# workers that are slow to close are of no use here.
 if __name__ == "__main__":
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     start = time.perf_counter()
     in_turn = search.fit(X, y_noisy).cv_results_
     seconds_in_turn = time.perf_counter() - start
-    torch.set_num_threads(n_threads)
 
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=logging.ERROR) as cluster,

@@ -156,7 +156,8 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
         Running. The state is written after every so many epochs, at least 1.
     random_state : int, RandomState instance or None, default=None
         Running. Seed of initial weights, batches and augmentation. The same seed gives the same bits on a CPU, for
-        one machine, build and thread count. None draws a fresh one. No global random state is touched.
+        one machine, build and, of large networks, thread count. None draws a fresh one. No global random state is
+        touched.
     verbose : int, default=0
         Running. 0 is silent; 1 shows a progress bar, or a line now and then where there is no terminal.
 

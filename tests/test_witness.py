@@ -93,7 +93,7 @@ def test_very_many_rows_are_sampled(blobs, monkeypatch):
 @pytest.mark.parametrize("n_cores", [1, 64])
 def test_the_witness_works_meanwhile_where_a_core_is_free(blobs, monkeypatch, n_cores):
     X, y, _ = blobs
-    monkeypatch.setattr(noisyfit.judgement.witness, "_n_cores", lambda: n_cores)
+    monkeypatch.setattr(noisyfit.judgement.witness, "n_cores", lambda: n_cores)
     threads = []
 
     class Telling(KNeighborsClassifier):
@@ -200,7 +200,7 @@ class Inside(KNeighborsClassifier):
 
 def test_a_witness_that_waits_for_torchs_random_state_gets_it(blobs, monkeypatch):
     X, y, _ = blobs
-    monkeypatch.setattr(noisyfit.judgement.witness, "_n_cores", lambda: 64)
+    monkeypatch.setattr(noisyfit.judgement.witness, "n_cores", lambda: 64)
     params = {"max_epochs": 2, "random_state": 0, "device": "cpu"}
     plain = JointOptimizationClassifier(witness=KNeighborsClassifier(), **params).fit(X, y)
     found = JointOptimizationClassifier(witness=Inside(), **params).fit(X, y)

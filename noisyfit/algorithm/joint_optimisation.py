@@ -52,10 +52,11 @@ class JointOptimization:
     def run(self) -> dict[str, Any]:
         """Run both steps, or what is left of them, and give the fitted attributes."""
         state = self.parts.start()
-        if not self.saved.is_in_step(2):
-            state = self._optimise_and_judge(state)
-        if self.params.retrain_epochs and not state.stopped:
-            state = self._retrain(state)
+        with self.parts.threads(state.net):
+            if not (self.params.retrain_epochs and self.saved.is_in_step(2)):
+                state = self._optimise_and_judge(state)
+            if self.params.retrain_epochs and not state.stopped:
+                state = self._retrain(state)
         keep_for_prediction(state.net)
         return fitted_attributes(state, self.problem, self.params.margin)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +14,7 @@ import torch
 from ..judgement.noise_matrix import noise_as_given
 from ..machine.devices import use_bfloat16
 from ..machine.ranks import Ranks
+from ..machine.threads import one_blas_thread
 from ..nets.augmentation import as_augmentation
 from ..nets.ensembles import combine_networks
 from ..nets.net import JointNet, build_net
@@ -64,6 +67,14 @@ class Parts:
             class_prior=problem.class_prior,
             waiting=Waiting(),
         )
+
+    @contextlib.contextmanager
+    def threads(self, net: JointNet) -> Iterator[None]:
+        """Compute inside the block with as many threads as a net is worth, beside a witness of ours."""
+        rows, ours = self.problem.rows, self.problem.witness is None or isinstance(self.params.witness, str)
+        blas = one_blas_thread() if ours else contextlib.nullcontext()
+        with blas, net.threads(rows, min(net.batch_size, len(rows))):
+            yield
 
     @cached_property
     def _window(self) -> int | float:

@@ -7,7 +7,7 @@ disagree with each other they show how little is known.
 from __future__ import annotations
 
 import contextlib
-import os
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.utils.validation import has_fit_parameter
 from torch.utils.data import Dataset
 
+from ..machine.threads import n_cores, threads_beside, threads_for
 from ..rows.storage import row_slices
 
 __all__ = ["SecondWitness", "check_witness", "choose_witness"]
@@ -137,13 +138,15 @@ class SecondWitness:
     ) -> Iterator[Callable[[], NDArray[np.float32]]]:
         """Work in a thread while the block runs, where a core is free; give what waits for `outputs`, in `waiting`.
 
-        But not a model that draws from torch's random state, which is the fit's own meanwhile.
+        But not a model that draws from torch's random state, which is the fit's own meanwhile. A model that computes in
+        several threads has the cores that the block leaves, or all of them where it waits for the block's end.
         """
-        if torch.get_num_threads() >= _n_cores() or _is_of_torch(self.model):
-            yield self.outputs
+        n_taken = torch.get_num_threads()
+        if n_taken >= n_cores() or _is_of_torch(self.model):
+            yield self._outputs_on_all_cores
             return
         pool = ThreadPoolExecutor(1, thread_name_prefix="noisyfit-witness")
-        future = pool.submit(self.outputs)
+        future = pool.submit(self._outputs_beside, n_taken)
 
         def wait() -> NDArray[np.float32]:
             with waiting():
@@ -154,6 +157,14 @@ class SecondWitness:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)  # an interrupted fit waits for nobody
 
+    def _outputs_on_all_cores(self) -> NDArray[np.float32]:
+        with threads_for(math.inf):
+            return self.outputs()
+
+    def _outputs_beside(self, n_taken: int) -> NDArray[np.float32]:
+        with threads_beside(n_taken):
+            return self.outputs()
+
     def _fitted_on(self, chosen: NDArray[np.bool_], draws: np.random.RandomState) -> Any:
         weight = self.sample_weight
         rows = np.flatnonzero(chosen if weight is None else chosen & (weight > 0))
@@ -163,11 +174,6 @@ class SecondWitness:
         of_rows = {"sample_weight": weight[rows]} if weight is not None and takes_weight else {}
         model = _seeded(clone(self.model), draws.randint(np.iinfo(np.int32).max))
         return model.fit(self.X[rows], self.codes[rows], **of_rows)
-
-
-def _n_cores() -> int:
-    """Give the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _is_of_torch(model: Any) -> bool:

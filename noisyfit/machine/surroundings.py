@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 
 import numpy as np
 import torch
 
+from .threads import one_thread
+
 __all__ = ["usual_surroundings"]
-
-_process = {"is_forked": False}
-
-
-def _note_fork() -> None:
-    _process["is_forked"] = True
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_note_fork)
 
 
 @contextlib.contextmanager
 def usual_surroundings() -> Iterator[None]:
-    """Compute as in a fresh process inside the block: gradients as asked for, no autocast, new tensors on the CPU.
+    """Compute as in a fresh process inside the block: gradients as asked for, no autocast, new tensors on the CPU,
+    one thread.
 
-    Only for this thread, but for the number of threads of a forked process.
+    Only for this thread of the caller's.
     """
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_usable_threads())
+        stack.enter_context(one_thread())
         stack.enter_context(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
@@ -39,20 +31,3 @@ def usual_surroundings() -> Iterator[None]:
         if torch.get_default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))
         yield
-
-
-@contextlib.contextmanager
-def _usable_threads() -> Iterator[None]:
-    """Limit torch to one thread inside the block, in a forked process; put its setting back after it.
-
-    OpenMP's threads do not survive a fork, and the first computation that waits for them would wait for ever.
-    """
-    n_threads = torch.get_num_threads()
-    if not _process["is_forked"] or n_threads == 1:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(n_threads)

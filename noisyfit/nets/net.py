@@ -19,12 +19,14 @@ from torch import Tensor, nn
 
 from ..files.states import can_pack, check_like
 from ..machine.surroundings import usual_surroundings
+from ..machine.threads import threads_for
 from ..rows.rows import Rows, as_network_input
 from ..rows.sparse_input import TakesSparse
 from ..rows.storage import row_slices
 from .augmentation import Augmentation
 from .ensembles import Ensemble, StackedNetworks, can_stack, sparse_first_layer
 from .optimizer_state import load_optimizer, load_schedule
+from .work import count_multiplications
 
 __all__ = ["JointNet", "build_net"]
 
@@ -67,17 +69,45 @@ class JointNet(NeuralNet):
 
         Augments it while training. `trained` (k, n) says which rows each of several networks is trained on.
         """
-        device = torch.device(self.device)
-        x = as_network_input(x, device)
+        x = self._as_input(x)
+        with self._precision():
+            logits: Tensor = self.module_(x) if trained is None else self.module_(x, trained)
+        return logits.float()
+
+    def _as_input(self, x: Tensor) -> Tensor:
+        x = as_network_input(x, torch.device(self.device))
         x = x.to_dense() if x.is_sparse and not self.sparse else x
         if self.module_.training and self.augment is not None:
             x = self.augment(x)
         if x.ndim == 4:
             layout = torch.channels_last if self.channels_last else torch.contiguous_format
             x = x.contiguous(memory_format=layout)
-        with torch.autocast(device.type, torch.bfloat16) if self.bfloat16 else contextlib.nullcontext():
-            logits: Tensor = self.module_(x) if trained is None else self.module_(x, trained)
-        return logits.float()
+        return x
+
+    def _precision(self) -> contextlib.AbstractContextManager[Any]:
+        kind = torch.device(self.device).type
+        return torch.autocast(kind, torch.bfloat16) if self.bfloat16 else contextlib.nullcontext()
+
+    def threads(self, rows: Rows, n_rows: int) -> contextlib.AbstractContextManager[None]:
+        """Compute inside the block with as many threads as batches of so many rows are worth."""
+        if torch.device(self.device).type != "cpu":
+            return threads_for(math.inf)  # what is left to the processor is not the network
+        if "_multiplications" not in vars(self):
+            self._multiplications = self._count_multiplications(rows)
+        return threads_for(self._multiplications * n_rows)
+
+    def _count_multiplications(self, rows: Rows) -> float:
+        """Count those of a row."""
+        # a compiled network would be compiled again to be watched
+        module: Any = getattr(self.module_, "_orig_mod", self.module_)
+        was_training = module.training
+        module.eval()
+        try:
+            x = self._as_input(torch.zeros(2, *rows.item_shape, dtype=rows.network_dtype))
+            with torch.no_grad(), self._precision():
+                return count_multiplications(module, lambda: module(x)) / len(x)
+        finally:
+            module.train(was_training)
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
         """Give the probabilities (n, n_classes) of rows."""
@@ -85,8 +115,9 @@ class JointNet(NeuralNet):
             return super().predict_proba(X)
         self.module_.eval()
         outputs: Tensor | None = None
-        chunks = row_slices(len(X), self._prediction_batch(math.prod(X.item_shape)))
-        with usual_surroundings(), torch.no_grad():
+        batch = min(self._prediction_batch(math.prod(X.item_shape)), len(X))
+        chunks = row_slices(len(X), batch)
+        with usual_surroundings(), self.threads(X, batch), torch.no_grad():
             for rows, x in zip(chunks, X.batches(chunks), strict=True):
                 proba = self.predict_nonlinearity(self.infer(x))
                 if outputs is None:
