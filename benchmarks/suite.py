@@ -59,7 +59,7 @@ RUNS = RESULTS / "suite.jsonl"
 PLAIN = {"alpha": 0.0, "beta": 0.0, "cross_fit": 0, "begin": 1.0, "class_prior": "given"}
 IMAGES = {
     "lr": 0.1,
-    "optimizer_params": {"momentum": 0.9, "weight_decay": 5e-4},
+    "net_params": {"optimizer__momentum": 0.9, "optimizer__weight_decay": 5e-4},
     "batch_size": 128,
     "augment": flip,
 }
@@ -92,7 +92,8 @@ class StoppedClassifier(ClassifierMixin, BaseEstimator):
         held_out = np.random.RandomState(0).permutation(len(y)) < len(y) // 10
         held_out &= ~np.isin(np.arange(len(y)), np.unique(y[::-1], return_index=True)[1])  # keep a row of each class
         best = BestWeights(X[held_out], np.searchsorted(np.unique(y), y[held_out]))
-        self.clf_ = clone(self.plain).set_params(net_params={"callbacks": [best]}).fit(X[~held_out], y[~held_out])
+        net_params = {**(self.plain.net_params or {}), "callbacks": [best]}
+        self.clf_ = clone(self.plain).set_params(net_params=net_params).fit(X[~held_out], y[~held_out])
         self.clf_.net_.module_.load_state_dict(best.state)
         self.classes_ = self.clf_.classes_
         return self

@@ -79,7 +79,8 @@ class Case(NamedTuple):
 
 
 def classifier(**params):
-    defaults = {"max_epochs": 2, "cross_fit": 0, "random_state": 0, "device": "cpu", "precision": "float32"}
+    defaults = {"max_epochs": 2, "cross_fit": 0, "random_state": 0, "device": "cpu"}
+    defaults["net_params"] = {"precision": "float32"}
     return JointOptimizationClassifier(**(defaults | {"module_params": {"hidden": (8,)}} | params))
 
 

@@ -18,6 +18,8 @@ from noisyfit.exceptions import LabelCollapseWarning, TrainingDivergedError
 
 from inputs import Inputs, as_numpy_strings, sparse_in_3d
 
+UNCLIPPED = {"max_grad_norm": None}  # lets training diverge
+
 
 class NeverTrained(Callback):
     def on_train_begin(self, net, **kwargs):
@@ -60,8 +62,8 @@ def fails(blobs, quick):
         ({"window": "10"}, TypeError, "`window` must be an int, got '10'"),
         ({"cross_fit": -1}, ValueError, "`cross_fit` must be finite and at least 0, got -1. 0 or 1: one network"),
         ({"cross_fit": 0.2}, TypeError, "`cross_fit` must be an int, got 0.2"),
-        ({"prior_momentum": 1.0}, ValueError, "`prior_momentum` must be below 1, got 1.0"),
-        ({"prior_momentum": -0.1}, ValueError, "`prior_momentum` must be finite and at least 0, got -0.1"),
+        ({"net_params": {"prior_momentum": 1.0}}, ValueError, r"prior_momentum'\]` must be below 1, got 1.0"),
+        ({"net_params": {"prior_momentum": -0.1}}, ValueError, "prior_momentum.* must be finite and at least 0, got"),
         ({"n_relabel": 5}, ValueError, "`n_relabel`=5 limits hard labels; set `label_update='hard'`"),
         ({"n_relabel": 0, "label_update": "hard"}, ValueError, "`n_relabel` must be finite and at least 1, got 0"),
         ({"label_update": "Soft"}, ValueError, "`label_update` must be one of 'soft', 'hard'; got 'Soft'"),
@@ -83,17 +85,32 @@ def fails(blobs, quick):
             ValueError,
             "`lr_schedule` must be one of 'constant', 'decay', 'one_cycle'; got 'cosine'",
         ),
-        ({"max_grad_norm": 0}, ValueError, "`max_grad_norm` must be finite and above 0, got 0. None does not clip"),
+        (
+            {"net_params": {"max_grad_norm": 0}},
+            ValueError,
+            r"`net_params\['max_grad_norm'\]` must be finite and above 0, got 0. None does not clip",
+        ),
         ({"retrain_epochs": -1}, ValueError, "`retrain_epochs` must be finite and at least 0"),
-        ({"retrain_lr": -1.0}, ValueError, "`retrain_lr` must be finite and above 0, got -1.0. None takes `lr`"),
+        (
+            {"net_params": {"retrain_lr": -1.0}},
+            ValueError,
+            r"`net_params\['retrain_lr'\]` must be finite and above 0, got -1.0. Leave it out to take `lr`",
+        ),
         ({"verbose": None}, TypeError, "`verbose` must be an int"),
-        ({"precision": "float16"}, ValueError, "`precision` must be one of 'auto', 'float32', 'bfloat16'"),
-        ({"label_store": "disk"}, ValueError, "`label_store` must be one of .auto., .device., .host., .file."),
+        (
+            {"net_params": {"precision": "float16"}},
+            ValueError,
+            r"`net_params\['precision'\]` must be one of 'float32', 'bfloat16'; got 'float16'. Leave it out",
+        ),
         ({"device": "cuda:99"}, ValueError, "`device` must be a device that is there, got 'cuda:99'.*device='auto'"),
         ({"augment": "crop_flip"}, ValueError, "`augment='crop_flip'` needs images"),
-        ({"optimizer": "SGD"}, TypeError, "`optimizer` must be a torch optimizer class such as .*, got 'SGD'"),
-        ({"optimizer": torch.optim.LBFGS}, ValueError, "`optimizer` must not need a closure"),
-        ({"optimizer_params": [0.9]}, TypeError, "`optimizer_params` must be a dict or None"),
+        (
+            {"net_params": {"optimizer": "SGD"}},
+            TypeError,
+            r"`net_params\['optimizer'\]` must be a torch optimizer class such as .*, got 'SGD'",
+        ),
+        ({"net_params": {"optimizer": torch.optim.LBFGS}}, ValueError, r"optimizer'\]` must not need a closure"),
+        ({"net_params": {"bfloat16": True}}, ValueError, r"not set 'bfloat16'. Use the parameter net_params\['prec"),
         ({"module": nn.Linear(5, 7)}, ValueError, r"got \(8, 7\)"),
         ({"module": nn.Sequential(nn.Linear(5, 3), nn.Softmax(1))}, ValueError, "probabilities"),
         ({"random_state": "seed"}, ValueError, "seed"),
@@ -101,13 +118,12 @@ def fails(blobs, quick):
         ({"net_params": {"train_split": None}}, ValueError, "must not set 'train_split'. noisyfit needs its own"),
         ({"net_params": {"iterator_train__shuffle": True}}, ValueError, "'iterator_train__shuffle': noisyfit sets it"),
         ({"net_params": {"optimizer__lr": 0.1}}, ValueError, "must not set 'optimizer__lr'. Use the parameter lr"),
-        ({"optimizer_params": {"lr": 0.1}}, ValueError, "`optimizer_params` must not set 'lr'"),
         ({"net_params": {"callbacks": EarlyStopping()}}, TypeError, "must be a list, got"),
         ({"net_params": {"callbacks": [EpochScoring("accuracy")]}}, ValueError, "EpochScoring: there are no valid"),
         ({"net_params": {"callbacks": [EarlyStopping()]}}, ValueError, "EarlyStopping.*Lower `max_epochs`"),
         ({"module_params": {"hiden": 3}}, TypeError, "`module` could not be made with the arguments .*hiden"),
         ({"net_params": {"callbacks": [("stop", EarlyStopping)]}}, ValueError, "EarlyStopping"),
-        ({"optimizer_params": {"momentun": 0.9}}, ValueError, "`optimizer_params` do not fit .*momentun"),
+        ({"net_params": {"optimizer__momentun": 0.9}}, ValueError, "`net_params` do not fit .*momentun"),
         ({"net_params": {"no_such_parameter": 1}}, ValueError, "`net_params` .*skorch.*no_such_parameter"),
     ],
 )
@@ -390,13 +406,13 @@ def test_a_result_that_has_collapsed_warns(blobs, quick):
 def test_weights_that_diverge_in_the_last_step(blobs, quick):
     X, y, _ = blobs
     with pytest.raises(TrainingDivergedError, match="weights are not finite after the last epoch. Lower `lr`"):
-        quick(nn.Linear(5, 3), max_epochs=1, batch_size=1000, lr=1e38, max_grad_norm=None).fit(X * 1e3, y)
+        quick(nn.Linear(5, 3), max_epochs=1, batch_size=1000, lr=1e38, net_params=UNCLIPPED).fit(X * 1e3, y)
 
 
 def test_retraining_that_diverges_names_its_rate(blobs, quick):
     X, y, _ = blobs
-    with pytest.raises(TrainingDivergedError, match="In retraining, .*Lower `retrain_lr` or set"):
-        quick(retrain_epochs=9, retrain_lr=1e38, max_grad_norm=None).fit(X, y)
+    with pytest.raises(TrainingDivergedError, match=r"In retraining, .*Lower `net_params\['retrain_lr'\]` or set"):
+        quick(retrain_epochs=9, net_params=UNCLIPPED | {"retrain_lr": 1e38}).fit(X, y)
 
 
 def test_images_in_another_range_than_in_fit(quick):
@@ -436,7 +452,7 @@ def test_plain_training_does_not_warn(blobs, quick):
 def test_a_loss_that_is_no_longer_finite(blobs, quick):
     X, y, _ = blobs
     module = nn.Sequential(nn.Linear(5, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 3))
-    clf = quick(module, lr=1e6, max_grad_norm=None, max_epochs=20)
+    clf = quick(module, lr=1e6, net_params=UNCLIPPED, max_epochs=20)
     with pytest.raises(
         TrainingDivergedError,
         match=r"In joint optimisation, the loss is not finite at epoch \d+: L_c .*Lower `lr` or set",

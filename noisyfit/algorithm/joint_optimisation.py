@@ -27,7 +27,7 @@ from ..report import TrainingLabels
 from ..rows.storage import choose_place
 from .begin import BeginRule
 from .labels import LabelStore, bytes_of_outputs, keep_within_margin, label_rule
-from .parameters import resolve_batch_size
+from .parameters import NetSettings, resolve_batch_size
 from .problem import Problem
 from .progress import EpochLog
 from .resume import Blocks, SavedTraining, restore_labels
@@ -85,7 +85,7 @@ class JointOptimization:
         n_classes = len(problem.classes)
         window = min(params.window, params.max_epochs)
         n_bytes = bytes_of_outputs(len(problem.codes), n_classes, window)
-        place = choose_place(params.label_store, n_bytes, problem.device)
+        place = choose_place(n_bytes, problem.device)
         home = problem.device if place == "device" else torch.device("cpu")
         kept = problem.checks.answered().rows
         if problem.folds is not None:
@@ -145,10 +145,10 @@ class JointOptimization:
             alpha=params.alpha,
             beta=params.beta,
             class_prior=self.problem.class_prior,
-            max_grad_norm=params.max_grad_norm,
+            max_grad_norm=self._net_settings.max_grad_norm,
             schedule=params.lr_schedule,
             max_epochs=params.max_epochs,
-            prior_momentum=params.prior_momentum,
+            prior_momentum=self._net_settings.prior_momentum,
         )
 
     def _step_labels(self) -> None:
@@ -188,20 +188,19 @@ class JointOptimization:
 
     def _retrain(self) -> None:
         """Step 2: a network initialised anew learns the final labels, by L_c alone and at a decaying rate."""
-        params, blocks = self.params, self._blocks
-        lr_parameter = "lr" if params.retrain_lr is None else "retrain_lr"
+        params, blocks, settings = self.params, self._blocks, self._net_settings
         stage = Stage(
             name="retraining",
-            lr_parameter=lr_parameter,
+            lr_parameter="lr" if settings.retrain_lr is None else "net_params['retrain_lr']",
             alpha=0.0,
             beta=0.0,
             class_prior=self.problem.class_prior,
-            max_grad_norm=params.max_grad_norm,
+            max_grad_norm=settings.max_grad_norm,
             schedule="steps",
             max_epochs=params.retrain_epochs,
         )
         blocks.labels.forget_outputs()
-        blocks.net = self._build_net(getattr(params, lr_parameter), n_networks=1)
+        blocks.net = self._build_net(params.lr if settings.retrain_lr is None else settings.retrain_lr, n_networks=1)
         trainer = self._trainer(stage)
         saved = self._saved_training(2, trainer, BeginRule(1, 1))
         with trainer.session():
@@ -212,22 +211,25 @@ class JointOptimization:
                 saved.after_epoch(epoch)
 
     def _build_net(self, lr: float, n_networks: int) -> JointNet:
-        params, rows, device = self.params, self.problem.rows, self.problem.device
+        params, rows, device, settings = self.params, self.problem.rows, self.problem.device, self._net_settings
         net = build_net(
-            combine_networks(self._make_network, n_networks, params.optimizer),
+            combine_networks(self._make_network, n_networks, settings.optimizer),
             device=device,
-            bfloat16=use_bfloat16(params.precision, device, rows.item_shape),
+            bfloat16=use_bfloat16(settings.precision, device, rows.item_shape),
             augment=as_augmentation(params.augment, rows.item_shape),
             sparse=rows.sparse,
-            optimizer=params.optimizer,
-            optimizer_params=params.optimizer_params or {},
+            optimizer=settings.optimizer,
             lr=lr,
             batch_size=resolve_batch_size(params.batch_size, len(rows)),
-            net_params=params.net_params or {},
+            net_params=settings.skorch,
         )
         self.ranks.share_weights(net.module_)
         self.ranks.draw_apart()
         return net
+
+    @cached_property
+    def _net_settings(self) -> NetSettings:
+        return NetSettings.of(self.params.net_params)
 
     @cached_property
     def _make_network(self) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numbers
 import os
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,14 @@ from skorch.callbacks import BatchScoring, EarlyStopping, EpochScoring
 from .._validation import check_choice, check_distribution, check_number, check_share
 from ..exceptions import LabelCollapseWarning
 from ..judgement.witness import check_witness
-from ..rows.storage import PLACES
 from .labels import LABEL_UPDATES
 
-__all__ = ["check_parameters", "loader_params", "resolve_batch_size", "resolve_class_prior"]
+__all__ = ["NetSettings", "check_parameters", "loader_params", "resolve_batch_size", "resolve_class_prior"]
 
 # what noisyfit itself passes to skorch, with the parameter to use instead
 _OWN_NET_PARAMS = {
     "module": "module",
     "criterion": "alpha and beta",
-    "optimizer": "optimizer",
     "lr": "lr",
     "optimizer__lr": "lr",
     "max_epochs": "max_epochs",
@@ -32,7 +31,7 @@ _OWN_NET_PARAMS = {
     "device": "device",
     "verbose": "verbose",
     "augment": "augment",
-    "bfloat16": "precision",
+    "bfloat16": "net_params['precision']",
     "channels_last": None,
     "sparse": None,
     "train_split": None,
@@ -54,28 +53,43 @@ _CALLER_OF_FIT = 5  # as a stacklevel: past check_parameters, fit and scikit-lea
 _LOADERS = ("iterator_train__", "iterator_valid__")
 
 
+@dataclass(frozen=True)
+class NetSettings:
+    """What `net_params` says: noisyfit's own settings, and the rest, which are skorch's."""
+
+    optimizer: Any
+    max_grad_norm: float | None  # None does not clip
+    precision: str | None  # None: automatic
+    retrain_lr: float | None  # None: `lr`
+    prior_momentum: float  # in [0, 1): 0 compares the prior with each batch alone
+    skorch: dict[str, Any]
+
+    @classmethod
+    def of(cls, net_params: dict[str, Any] | None) -> NetSettings:
+        """Tell the settings apart, with the defaults of those that are left out."""
+        rest = dict(net_params or {})
+        return cls(
+            optimizer=rest.pop("optimizer", torch.optim.SGD),
+            max_grad_norm=rest.pop("max_grad_norm", 1.0),
+            precision=rest.pop("precision", None),
+            retrain_lr=rest.pop("retrain_lr", None),
+            prior_momentum=rest.pop("prior_momentum", 0.0),
+            skorch=rest,
+        )
+
+
 def check_parameters(params: dict[str, Any]) -> None:
     """Raise a TypeError or ValueError for the first of the estimator's parameters that breaks its rule."""
     _check_objective(params["alpha"], params["beta"])
     _check_gamma(params["gamma"], params["cross_fit"])
     _check_labels(params)
     _check_numbers(params)
-    for name in ("module_params", "optimizer_params", "net_params"):
+    for name in ("module_params", "net_params"):
         if params[name] is not None and not isinstance(params[name], dict):
             raise TypeError(f"`{name}` must be a dict or None, got {params[name]!r}.")
-    if not callable(params["optimizer"]):
-        raise TypeError(
-            f"`optimizer` must be a torch optimizer class such as torch.optim.Adam, got {params['optimizer']!r}."
-        )
-    if params["optimizer"] is torch.optim.LBFGS:
-        raise ValueError("`optimizer` must not need a closure, as LBFGS does. Pass torch.optim.SGD or Adam.")
-    if "lr" in (params["optimizer_params"] or {}):
-        raise ValueError("`optimizer_params` must not set 'lr'. Use the parameters lr and retrain_lr.")
     check_choice("lr_schedule", params["lr_schedule"], ("constant", "decay", "one_cycle"))
-    check_choice("label_store", params["label_store"], ("auto", *PLACES))
-    check_choice("precision", params["precision"], ("auto", "float32", "bfloat16"))
     _check_net_params(params["net_params"] or {})
-    _check_checkpoint(params["checkpoint"], params["checkpoint_every"])
+    _check_checkpoint(params["checkpoint"])
     check_witness(params["witness"])
 
 
@@ -155,9 +169,6 @@ def _check_labels(params: dict[str, Any]) -> None:
         hint = "A float is a share of the epochs, an int counts them from 1."
         check_number("begin", begin, low=0, high=1, open_low=True, hint=hint)
     _check_window(params["window"])
-    check_number("prior_momentum", params["prior_momentum"], low=0)
-    if params["prior_momentum"] >= 1:
-        raise ValueError(f"`prior_momentum` must be below 1, got {params['prior_momentum']!r}. Pass 0.9, say.")
     check_share("margin", params["margin"])
     check_choice("label_update", params["label_update"], LABEL_UPDATES)
     if n_relabel is not None:
@@ -185,27 +196,48 @@ def _check_numbers(params: dict[str, Any]) -> None:
     check_number("retrain_epochs", params["retrain_epochs"], low=0, integer=True)
     if not isinstance(params["verbose"], bool):
         check_number("verbose", params["verbose"], low=0, integer=True)
-    for name, meaning in {"max_grad_norm": "None does not clip.", "retrain_lr": "None takes `lr`."}.items():
-        if params[name] is not None:
-            check_number(name, params[name], low=0, open_low=True, hint=meaning)
 
 
 def _check_net_params(net_params: dict[str, Any]) -> None:
     for name in net_params:
         if name in _OWN_NET_PARAMS:
             instead = _OWN_NET_PARAMS[name]
-            remedy = f"Use the parameter {instead} of the estimator." if instead else "noisyfit needs its own."
+            remedy = f"Use the parameter {instead}." if instead else "noisyfit needs its own."
             raise ValueError(f"`net_params` must not set {name!r}. {remedy}")
         loader_param = next((name.removeprefix(p) for p in _LOADERS if name.startswith(p)), None)
         if name.startswith(_OWN_PREFIXES) or loader_param in _OWN_LOADER_PARAMS:
             raise ValueError(f"`net_params` must not set {name!r}: noisyfit sets it. Leave it out.")
+    _check_net_settings(NetSettings.of(net_params))
     _check_callbacks(net_params.get("callbacks"))
 
 
-def _check_checkpoint(checkpoint: Any, every: Any) -> None:
+def _check_net_settings(settings: NetSettings) -> None:
+    optimizer = settings.optimizer
+    if not callable(optimizer):
+        raise TypeError(
+            f"`net_params['optimizer']` must be a torch optimizer class such as torch.optim.Adam, got {optimizer!r}."
+        )
+    if optimizer is torch.optim.LBFGS:
+        raise ValueError(
+            "`net_params['optimizer']` must not need a closure, as LBFGS does. Pass torch.optim.SGD or Adam."
+        )
+    for name, meaning in {"max_grad_norm": "None does not clip.", "retrain_lr": "Leave it out to take `lr`."}.items():
+        value = getattr(settings, name)
+        if value is not None:
+            check_number(f"net_params['{name}']", value, low=0, open_low=True, hint=meaning)
+    check_number("net_params['prior_momentum']", settings.prior_momentum, low=0)
+    if settings.prior_momentum >= 1:
+        raise ValueError(
+            f"`net_params['prior_momentum']` must be below 1, got {settings.prior_momentum!r}. Pass 0.9, say."
+        )
+    if settings.precision is not None:
+        hint = "Leave it out for what is fast here."
+        check_choice("net_params['precision']", settings.precision, ("float32", "bfloat16"), hint=hint)
+
+
+def _check_checkpoint(checkpoint: Any) -> None:
     if checkpoint is not None and not isinstance(checkpoint, (str, os.PathLike)):
         raise TypeError(f"`checkpoint` must be the path of a folder or None, got {checkpoint!r}.")
-    check_number("checkpoint_every", every, low=1, integer=True)
 
 
 def _check_callbacks(callbacks: Any) -> None:

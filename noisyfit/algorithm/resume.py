@@ -72,7 +72,7 @@ class SavedTraining:
         return epoch
 
     def after_epoch(self, epoch: int) -> None:
-        """Write the state, if it is time to."""
+        """Write the state."""
         self.checkpoint.after_epoch(self.step, epoch, self._gather)
 
     def _gather(self) -> dict[str, Any]:

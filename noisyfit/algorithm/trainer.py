@@ -347,7 +347,7 @@ class Trainer:
             self._rate_factor = factor
 
     def _diverged(self, what: str) -> TrainingDivergedError:
-        clip = " or set `max_grad_norm`" if self.stage.max_grad_norm is None else ""
+        clip = " or set `net_params['max_grad_norm']`" if self.stage.max_grad_norm is None else ""
         remedy = f"Lower `{self.stage.lr_parameter}`{clip}, or look for extreme values in X."
         return TrainingDivergedError(f"In {self.stage.name}, the {what}. {remedy}")
 
