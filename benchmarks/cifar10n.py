@@ -37,7 +37,7 @@ from results import mean_and_spread, write_json
 SHARED = {"lr": 0.1, "net_params": {"optimizer__momentum": 0.9, "optimizer__weight_decay": 5e-4}, "batch_size": 128}
 PAPER = {"cross_fit": 0, "class_prior": "uniform"}
 METHODS = {
-    "cross entropy": {**PAPER, "alpha": 0.0, "beta": 0.0, "begin": 1.0},
+    "cross entropy": {**PAPER, "alpha": 0.0, "beta": 0.0},
     "joint optimisation": {**PAPER, "begin": 0.3},
     "noisyfit": {},
 }
@@ -113,6 +113,8 @@ def run(method: str, data: Cifar, args: argparse.Namespace, seed: int) -> dict[s
     accuracy = TestAccuracy(data)
     params = {**SHARED, **METHODS[method], "max_epochs": args.epochs, "random_state": seed}
     params["augment"] = "crop_flip" if args.crop else flip
+    if method == "cross entropy":
+        params["begin"] = args.epochs
     if method == "noisyfit" and args.begin is not None:
         params["begin"] = args.begin
     callbacks = [] if args.score_last else [accuracy]

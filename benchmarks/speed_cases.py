@@ -38,7 +38,7 @@ PAPER = {
     "random_state": 0,
     "device": "cpu",
 }
-PLAIN = PAPER | {"alpha": 0.0, "beta": 0.0, "begin": 1.0}
+PLAIN = PAPER | {"alpha": 0.0, "beta": 0.0}
 
 
 class Race(NamedTuple):
@@ -213,7 +213,7 @@ def against_cleanlab() -> Race:
     (X, y), network = draw_table(50_000), mlp()
     shared = {"batch_size": 512, "lr": 0.05, "max_epochs": 5}
     clf = JointOptimizationClassifier(network, **shared, **PAPER)
-    plain = JointOptimizationClassifier(network, **shared, **PLAIN)
+    plain = JointOptimizationClassifier(network, **shared, **PLAIN | {"begin": shared["max_epochs"]})
 
     def clean() -> Any:
         with warnings.catch_warnings():

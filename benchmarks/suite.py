@@ -56,7 +56,7 @@ METHODS = (
     "cleanlab, stopped",
 )
 RUNS = RESULTS / "suite.jsonl"
-PLAIN = {"alpha": 0.0, "beta": 0.0, "cross_fit": 0, "begin": 1.0, "class_prior": "given"}
+PLAIN = {"alpha": 0.0, "beta": 0.0, "cross_fit": 0, "class_prior": "given"}
 IMAGES = {
     "lr": 0.1,
     "net_params": {"optimizer__momentum": 0.9, "optimizer__weight_decay": 5e-4},
@@ -80,6 +80,12 @@ def network_params(pair: str, seed: int) -> dict[str, Any]:
         "random_state": seed,
         **IMAGES,
     }
+
+
+def plain_training(**params: Any) -> JointOptimizationClassifier:
+    """Give a classifier that learns the given labels: they are replaced once, after the last epoch."""
+    clf = JointOptimizationClassifier(**{**params, **PLAIN})
+    return clf.set_params(begin=clf.max_epochs)
 
 
 class StoppedClassifier(ClassifierMixin, BaseEstimator):
@@ -127,7 +133,7 @@ def make(method: str, pair: str, seed: int) -> Any:
         return JointOptimizationClassifier(**params)
     if method in ("logistic", "cleanlab, logistic"):
         return make_pipeline(StandardScaler(with_mean=False), LogisticRegression(max_iter=1000))
-    plain = JointOptimizationClassifier(**{**params, **PLAIN})
+    plain = plain_training(**params)
     return StoppedClassifier(plain) if method.endswith("stopped") else plain
 
 

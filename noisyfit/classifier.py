@@ -21,7 +21,7 @@ from .algorithm.fingerprint import fingerprint
 from .algorithm.joint_optimisation import JointOptimization
 from .algorithm.labels import keep_within_margin
 from .algorithm.paper import paper_params
-from .algorithm.parameters import check_parameters, loader_params
+from .algorithm.parameters import CONSTRAINTS, check_parameters, loader_params
 from .algorithm.problem import Problem, check_problem, encode_given
 from .algorithm.progress import EpochLog
 from .algorithm.successors import refuse_removed, refusing_removed
@@ -65,12 +65,13 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
         one class.
     beta : float, default=0.4
         Objective. Weight of the prediction entropy L_e (eq. 10), at least 0. Drives labels towards certainty.
-    gamma : float or "auto", default="auto"
+    gamma : float or "damped", default="damped"
         Labels. Weight of the given label as evidence, at least 0; 0 is the paper. Above it, labels become
-        proportional to outputs times T[:, given] ** gamma, T the current noise matrix. "auto": 1 less the share of
-        labels found wrong so far, but at least 0.5; without `cross_fit` 0. One network that has memorised a given
-        label confirms itself, so that a number above 0 without `cross_fit` warns. What becomes of the
-        labels after the last epoch does not depend on it, but for 0.
+        proportional to outputs times T[:, given] ** gamma, T the current noise matrix. "damped": w is 1 less the share
+        of labels found wrong so far, but at least 0.5, and the rows of T ** w are divided by their sums, as if the
+        labels were noisier; without `cross_fit` 0. One network that has memorised a given label confirms itself, so
+        that a number above 0 without `cross_fit` warns. What becomes of the labels after the last epoch does not
+        depend on it, but for 0.
     class_prior : {"uniform", "given", "estimated"} or array-like of shape (n_classes,), default="estimated"
         Objective. Assumed share of each class, in the order of `classes_`, summing to 1. "given" takes the
         frequencies of the given labels. "uniform" is the paper's: only for classes that are known to be of equal
@@ -82,14 +83,14 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
         Labels. With "hard", the most samples whose label changes in one epoch: those with the largest
         log s[new] - log s[current], ties by row. None sets no limit.
     begin : int, float or "auto", default="auto"
-        Labels. They are updated after epoch `begin`, counted from 1, and after every later one. A float in (0, 1]
+        Labels. They are updated after epoch `begin`, counted from 1, and after every later one. A number below 1
         is a share of `max_epochs`: max(1, round(share * max_epochs)). "auto": after the first epoch at which the
         agreement with given labels that the network has not seen has not risen for 5 epochs, or for 2 where 70 % of
         the epochs are done, at the latest after the last one. Cross-fitted networks have not seen the rows that they
         leave out; one network leaves out a tenth of the rows until then, at the latest until 70 % of the epochs.
     window : int or float, default=10
-        Labels. Number of last epochs whose outputs are averaged, at least 1; fewer so far: the mean of those. A float
-        in (0, 1) is the decay of an exponential mean over all epochs, bias-corrected, in a tenth of the memory. They
+        Labels. Number of last epochs whose outputs are averaged; fewer so far: the mean of those. A number below 1,
+        above 0, is the decay of an exponential mean over all epochs, bias-corrected, in a tenth of the memory. They
         are kept on the device, in the host's memory or in a temporary file (``TMPDIR`` sets its folder): the first
         where they take no more than half of what is free. The results are the same.
     cross_fit : int, default=3
@@ -226,6 +227,8 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
     True
     """
 
+    _parameter_constraints = CONSTRAINTS
+
     @refusing_removed
     def __init__(
         self,
@@ -234,7 +237,7 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
         module_params: dict[str, Any] | None = None,
         alpha: float = 0.8,
         beta: float = 0.4,
-        gamma: float | str = "auto",
+        gamma: float | str = "damped",
         class_prior: Any = "estimated",
         label_update: str = "soft",
         n_relabel: int | None = None,
@@ -365,6 +368,7 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
         (150,)
         """
         with _all_or_nothing(self), usual_surroundings():
+            self._validate_params()
             check_parameters(self.get_params(deep=False))
             ranks = find_ranks(resolve_device(self.device))
             seed = ranks.agree_on(as_random_state(self.random_state).randint(np.iinfo(np.int32).max))

@@ -306,6 +306,10 @@ def _in_todays_names(described: dict[str, Any]) -> dict[str, Any]:
         elif value is not None:
             settings |= {f"{prefix}{key}": ("value", part) for key, part in value.items()}
     described["net_params"] = ("settings", settings) if settings else ("value", None)
+    if described["gamma"] == ("value", "auto"):
+        described["gamma"] = "value", "damped"
+    if described["begin"] == ("value", 1.0) and isinstance(described["begin"][1], float):  # then a share of the epochs
+        described["begin"] = described["max_epochs"]
     return described
 
 

@@ -476,7 +476,7 @@ def test_a_network_that_works_in_place_at_times(blobs, quick):
 @pytest.mark.parametrize("window", [2, 0.9])
 def test_outputs_may_lie_in_a_file(blobs, quick, monkeypatch, window, cross_fit):
     X, y, _ = blobs
-    params = {"window": window, "cross_fit": cross_fit, "gamma": "auto"}
+    params = {"window": window, "cross_fit": cross_fit, "gamma": "damped"}
     fits = [quick(**params).fit(X, y)]
     for place in ("host", "device", "file"):
         monkeypatch.setattr("noisyfit.algorithm.joint_optimisation.choose_place", lambda *args, place=place: place)

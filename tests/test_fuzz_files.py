@@ -82,10 +82,10 @@ RATE = LRScheduler(torch.optim.lr_scheduler.CosineAnnealingWarmRestarts, T_0=2)
 FITS = {
     "SGD": alone(optimizer__momentum=0.9, optimizer__nesterov=True),
     "Adam": alone(optimizer=torch.optim.Adam, prior_momentum=0.5) | {"lr": 0.01, "window": 0.9},
-    "AdamW": alone(optimizer=torch.optim.AdamW) | {"lr": 0.01, "cross_fit": 2, "gamma": "auto", "witness": None},
+    "AdamW": alone(optimizer=torch.optim.AdamW) | {"lr": 0.01, "cross_fit": 2, "gamma": "damped", "witness": None},
     "NAdam": alone(optimizer=torch.optim.NAdam) | {"lr": 0.01},
     "scheduled": ALONE | {"net_params": {"callbacks": [("rate", RATE), ("cut", Cut())]}},
-    "retrained": {"retrain_epochs": 2, **ALONE, "cross_fit": 2, "gamma": "auto", "witness": None},
+    "retrained": {"retrain_epochs": 2, **ALONE, "cross_fit": 2, "gamma": "damped", "witness": None},
 }
 MODELS = {
     "judged": {"witness": None},

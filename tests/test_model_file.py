@@ -265,6 +265,7 @@ def test_parameters_of_a_file_of_an_earlier_release_have_their_names_of_today(tm
         "prior_momentum": ("value", 0.9),
         "label_store": ("value", "file"),
         "net_params": ("value", {"optimizer__amsgrad": True}),
+        "begin": ("value", 1.0),
     }
     write_state(tmp_path / "model", "model", state)
     loaded = JointOptimizationClassifier.load(tmp_path / "model")
@@ -277,6 +278,7 @@ def test_parameters_of_a_file_of_an_earlier_release_have_their_names_of_today(tm
         "retrain_lr": 0.2,
         "prior_momentum": 0.9,
     }
+    assert (loaded.begin, loaded.gamma) == (10, "damped")  # of 10 epochs the last
     assert JointOptimizationClassifier.load(DATA / "iris-0.1.0.safetensors").net_params is None
     state["params"] |= {"optimizer": ("code", "my.Optimizer"), "net_params": ("code", "builtins.dict")}
     write_state(tmp_path / "model", "model", state)

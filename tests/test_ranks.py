@@ -50,7 +50,7 @@ data = np.load(f"{folder}/data.npz")
 X, y = data["X"], data["y"].astype(str)
 params = {
     "networks": {"module_params": {"hidden": (16,), "dropout": 0.0}, "begin": 2},
-    "learners": {"module_params": {"hidden": (16,), "dropout": 0.0}, "begin": 1.0},
+    "learners": {"module_params": {"hidden": (16,), "dropout": 0.0}, "begin": 4},
     "dataset": {"module_params": {"hidden": (16,), "dropout": 0.0}, "cross_fit": 0, "begin": 2},
     "convolutions": {"module": torch.nn.Sequential(
         torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(4 * 3 * 1, 3)),

@@ -182,7 +182,9 @@ def test_cross_fitted_networks_are_fits_without_their_fold(problem, module, weig
         outputs.append(np.stack([trained[folds[i]][0][i] for i in range(N)]))
         totals = [(weight * (folds != k)).sum() for k in range(3)]
         losses.append(np.average([loss for _, loss in trained], weights=totals))
-    clf = classifier(module, MAX_EPOCHS, cross_fit=3, begin=1.0).fit(X, y, sample_weight=weight if weighted else None)
+    clf = classifier(module, MAX_EPOCHS, cross_fit=3, begin=MAX_EPOCHS).fit(
+        X, y, sample_weight=weight if weighted else None
+    )
     np.testing.assert_allclose(clf.soft_labels_, np.mean(outputs[-WINDOW:], axis=0), atol=1e-5)
     np.testing.assert_allclose(clf.history_["loss"], losses, atol=1e-5)
     expected = np.mean([softmax(X @ reference.W.T + reference.b) for reference in references], axis=0)

@@ -130,8 +130,6 @@ def test_augmentation_is_a_callable_or_a_name():
     assert as_augmentation("crop_flip", (3, 8, 8)) is crop_flip
     with pytest.raises(ValueError, match=r"needs images.*got \('n', 5\)"):
         as_augmentation("crop_flip", (5,))
-    with pytest.raises(ValueError, match="`augment` must be one of 'crop_flip'; got 'flip'"):
-        as_augmentation("flip", (3, 8, 8))
 
 
 def test_devices():
@@ -165,7 +163,7 @@ def test_channels_last_where_onednn_does_not_corrupt_memory():
 RUNNING = {"net_params": {"prior_momentum": 0.9}, "begin": "auto"}
 
 
-@pytest.mark.parametrize("params", [{}, {"cross_fit": 3, "gamma": "auto"}, RUNNING])
+@pytest.mark.parametrize("params", [{}, {"cross_fit": 3, "gamma": "damped"}, RUNNING])
 def test_labels_may_be_looked_up_for_any_number_of_batches(blobs, quick, monkeypatch, params):
     X, y, _ = blobs
     weight = np.random.RandomState(0).randint(3, size=len(y))
@@ -206,7 +204,7 @@ def test_gradients_of_weights_that_join_later_do_not_add_up(blobs, quick):
     quick(
         Late(),
         max_epochs=20,
-        begin=1.0,
+        begin=20,
         lr=1e-6,
         net_params={"callbacks": [Unfreeze], "optimizer": FirstGroup, "max_grad_norm": None},
     ).fit(X, y)

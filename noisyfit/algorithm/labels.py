@@ -6,7 +6,6 @@ A label rule turns the averaged outputs and the current class numbers into new c
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -72,7 +71,7 @@ class LabelStore:
     n_classes : int
         Number of classes.
     window : int or float
-        Number of last epochs whose outputs are averaged, at least 1; or the decay of an exponential mean, in (0, 1).
+        Number of last epochs whose outputs are averaged; below 1 the decay of an exponential mean.
     rule : callable, default=most_probable
         Label rule that gives the new class numbers.
     soft : bool, default=True
@@ -119,7 +118,7 @@ class LabelStore:
         self.changes: list[tuple[Tensor, Tensor]] = []
         self.n_classes = n_classes
         self._memory: OutputWindow | ExponentialMean | None
-        if isinstance(window, numbers.Integral):
+        if window >= 1:
             self._memory = OutputWindow(given, n_classes, int(window), in_file)
         else:
             self._memory = ExponentialMean(given, n_classes, float(window), in_file)
@@ -243,7 +242,7 @@ class LabelStore:
 
 def bytes_of_outputs(n_rows: int, n_classes: int, window: int | float) -> int:
     """Give the size of the memory of outputs."""
-    return n_rows * n_classes * (2 * int(window) if isinstance(window, numbers.Integral) else 4)
+    return n_rows * n_classes * (2 * int(window) if window >= 1 else 4)
 
 
 class OutputWindow:
