@@ -37,7 +37,7 @@ METHODS = ("plain", "cleanlab", "noisyfit")
 
 def fit(method: str, X, y, seed: int):
     """Give a fitted classifier, its label report and the corrected labels."""
-    plain = JointOptimizationClassifier(alpha=0, beta=0, cross_fit=0, begin=1.0, random_state=seed)
+    plain = JointOptimizationClassifier(alpha=0, beta=0, cross_fit=0, begin=60, random_state=seed)
     if method == "cleanlab":
         from cleanlab.classification import CleanLearning
 

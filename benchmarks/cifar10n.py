@@ -34,10 +34,10 @@ from results import mean_and_spread, write_json
 # All methods share all settings but these; plain cross entropy is joint optimisation without its two terms, whose
 # labels are replaced once, after the last epoch, so that its report exists. 'joint optimisation' is the paper's step 1
 # with the weights, the clipping and the decaying rate of the library.
-SHARED = {"lr": 0.1, "optimizer_params": {"momentum": 0.9, "weight_decay": 5e-4}, "batch_size": 128}
+SHARED = {"lr": 0.1, "net_params": {"optimizer__momentum": 0.9, "optimizer__weight_decay": 5e-4}, "batch_size": 128}
 PAPER = {"cross_fit": 0, "class_prior": "uniform"}
 METHODS = {
-    "cross entropy": {**PAPER, "alpha": 0.0, "beta": 0.0, "begin": 1.0},
+    "cross entropy": {**PAPER, "alpha": 0.0, "beta": 0.0},
     "joint optimisation": {**PAPER, "begin": 0.3},
     "noisyfit": {},
 }
@@ -113,6 +113,8 @@ def run(method: str, data: Cifar, args: argparse.Namespace, seed: int) -> dict[s
     accuracy = TestAccuracy(data)
     params = {**SHARED, **METHODS[method], "max_epochs": args.epochs, "random_state": seed}
     params["augment"] = "crop_flip" if args.crop else flip
+    if method == "cross entropy":
+        params["begin"] = args.epochs
     if method == "noisyfit" and args.begin is not None:
         params["begin"] = args.begin
     callbacks = [] if args.score_last else [accuracy]
@@ -122,7 +124,8 @@ def run(method: str, data: Cifar, args: argparse.Namespace, seed: int) -> dict[s
     params["module_params"] = {"widths": tuple(args.widths)} if args.widths else {}
     if args.whiten:
         params["module_params"]["stem"] = whitening_stem(data.X)
-    clf = JointOptimizationClassifier(net_params={"callbacks": callbacks}, **params)
+    params["net_params"] = SHARED["net_params"] | {"callbacks": callbacks}
+    clf = JointOptimizationClassifier(**params)
     start = time.perf_counter()
     clf.fit(data.X, data.y_given)
     seconds = time.perf_counter() - start

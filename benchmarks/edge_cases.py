@@ -20,7 +20,7 @@ from sklearn.metrics import balanced_accuracy_score
 from noisyfit import JointOptimizationClassifier
 
 from results import mean_and_spread, write_json
-from suite import PLAIN
+from suite import plain_training
 from suite_data import Pair, load_pair
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -42,7 +42,7 @@ def run(case: str, folder: Path, seed: int) -> dict[str, float]:
     data = load_pair(pair, folder, seed)
     data = cut_to_a_tenth(data, seed) if "imbalance" in case else data
     ours = JointOptimizationClassifier(random_state=seed, **params).fit(data.X, data.y_given)
-    plain = JointOptimizationClassifier(random_state=seed, **{**params, **PLAIN}).fit(data.X, data.y_given)
+    plain = plain_training(random_state=seed, **params).fit(data.X, data.y_given)
     return {
         "noisyfit": balanced_accuracy_score(data.y_test, ours.predict(data.X_test)),
         "plain": balanced_accuracy_score(data.y_test, plain.predict(data.X_test)),

@@ -34,11 +34,11 @@ PAPER = {
     "cross_fit": 0,
     "class_prior": "uniform",
     "lr_schedule": "constant",
-    "max_grad_norm": None,
+    "net_params": {"max_grad_norm": None},
     "random_state": 0,
     "device": "cpu",
 }
-PLAIN = PAPER | {"alpha": 0.0, "beta": 0.0, "begin": 1.0}
+PLAIN = PAPER | {"alpha": 0.0, "beta": 0.0}
 
 
 class Race(NamedTuple):
@@ -109,9 +109,8 @@ def prepare_images(batch: Tensor) -> Tensor:
 def fit_of_cnn(precision: str = "float32", target: float = 1.02, channels_last: bool = True) -> Race:
     X, y = images(2_000)
     network, shared = SlimNet(10), {"batch_size": 128, "lr": 0.05}
-    clf = JointOptimizationClassifier(
-        network, max_epochs=2, augment="crop_flip", precision=precision, **shared, **PAPER
-    )
+    params = PAPER | {"net_params": PAPER["net_params"] | {"precision": precision}}
+    clf = JointOptimizationClassifier(network, max_epochs=2, augment="crop_flip", **shared, **params)
     x, layout = torch.from_numpy(X), torch.channels_last if channels_last else torch.contiguous_format
     return Race(
         f"fit, CNN on 32 x 32 images, crop and flip, batch 128, {precision}",
@@ -214,7 +213,7 @@ def against_cleanlab() -> Race:
     (X, y), network = draw_table(50_000), mlp()
     shared = {"batch_size": 512, "lr": 0.05, "max_epochs": 5}
     clf = JointOptimizationClassifier(network, **shared, **PAPER)
-    plain = JointOptimizationClassifier(network, **shared, **PLAIN)
+    plain = JointOptimizationClassifier(network, **shared, **PLAIN | {"begin": shared["max_epochs"]})
 
     def clean() -> Any:
         with warnings.catch_warnings():

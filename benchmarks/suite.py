@@ -56,10 +56,10 @@ METHODS = (
     "cleanlab, stopped",
 )
 RUNS = RESULTS / "suite.jsonl"
-PLAIN = {"alpha": 0.0, "beta": 0.0, "cross_fit": 0, "begin": 1.0, "class_prior": "given"}
+PLAIN = {"alpha": 0.0, "beta": 0.0, "cross_fit": 0, "class_prior": "given"}
 IMAGES = {
     "lr": 0.1,
-    "optimizer_params": {"momentum": 0.9, "weight_decay": 5e-4},
+    "net_params": {"optimizer__momentum": 0.9, "optimizer__weight_decay": 5e-4},
     "batch_size": 128,
     "augment": flip,
 }
@@ -82,6 +82,12 @@ def network_params(pair: str, seed: int) -> dict[str, Any]:
     }
 
 
+def plain_training(**params: Any) -> JointOptimizationClassifier:
+    """Give a classifier that learns the given labels: they are replaced once, after the last epoch."""
+    clf = JointOptimizationClassifier(**{**params, **PLAIN})
+    return clf.set_params(begin=clf.max_epochs)
+
+
 class StoppedClassifier(ClassifierMixin, BaseEstimator):
     """Plain training that keeps the weights of the epoch with the best accuracy on a held-out tenth of the rows."""
 
@@ -92,7 +98,8 @@ class StoppedClassifier(ClassifierMixin, BaseEstimator):
         held_out = np.random.RandomState(0).permutation(len(y)) < len(y) // 10
         held_out &= ~np.isin(np.arange(len(y)), np.unique(y[::-1], return_index=True)[1])  # keep a row of each class
         best = BestWeights(X[held_out], np.searchsorted(np.unique(y), y[held_out]))
-        self.clf_ = clone(self.plain).set_params(net_params={"callbacks": [best]}).fit(X[~held_out], y[~held_out])
+        net_params = {**(self.plain.net_params or {}), "callbacks": [best]}
+        self.clf_ = clone(self.plain).set_params(net_params=net_params).fit(X[~held_out], y[~held_out])
         self.clf_.net_.module_.load_state_dict(best.state)
         self.classes_ = self.clf_.classes_
         return self
@@ -126,7 +133,7 @@ def make(method: str, pair: str, seed: int) -> Any:
         return JointOptimizationClassifier(**params)
     if method in ("logistic", "cleanlab, logistic"):
         return make_pipeline(StandardScaler(with_mean=False), LogisticRegression(max_iter=1000))
-    plain = JointOptimizationClassifier(**{**params, **PLAIN})
+    plain = plain_training(**params)
     return StoppedClassifier(plain) if method.endswith("stopped") else plain
 
 

@@ -31,7 +31,7 @@ y_noisy = corrupt_labels(y_train, symmetric_noise(n_classes=10, rate=0.4), rando
 start = time.perf_counter()
 clf = JointOptimizationClassifier(random_state=0, verbose=1).fit(X_train, y_noisy)
 seconds = time.perf_counter() - start
-plain = JointOptimizationClassifier(alpha=0, beta=0, cross_fit=0, begin=1.0, random_state=0)
+plain = JointOptimizationClassifier(alpha=0, beta=0, cross_fit=0, begin=60, random_state=0)
 plain.fit(X_train, y_noisy)
 
 report = clf.label_report()

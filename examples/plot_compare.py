@@ -28,7 +28,7 @@ y_noisy = corrupt_labels(y_clean, symmetric_noise(10, 0.4), random_state=0)
 # %%
 # With these settings noisyfit's network is trained plainly: no term of the loss but the classification, one network,
 # and labels that stay as given. What it then predicts for its own training rows is its proposal.
-plain = JointOptimizationClassifier(alpha=0, beta=0, cross_fit=0, begin=1.0, random_state=0)
+plain = JointOptimizationClassifier(alpha=0, beta=0, cross_fit=0, begin=60, random_state=0)
 
 
 def train_plainly(X, y):

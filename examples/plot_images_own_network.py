@@ -45,14 +45,14 @@ def shift(x):
 
 
 # %%
-# ``optimizer`` and ``optimizer_params`` are torch's, ``net_params`` takes anything else of skorch.
+# ``net_params`` has the optimizer and its keywords, and takes anything else of skorch.
 clf = JointOptimizationClassifier(
     TinyConvNet,
     module_params={"width": 16},
     augment=shift,
     max_epochs=40,
     lr=0.05,
-    optimizer_params={"momentum": 0.9, "weight_decay": 1e-4},
+    net_params={"optimizer__momentum": 0.9, "optimizer__weight_decay": 1e-4},
     random_state=0,
 ).fit(X, y_noisy)
 right_before, right_after = (y_noisy == digits.target).mean(), (clf.corrected_labels_ == digits.target).mean()

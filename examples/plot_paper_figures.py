@@ -47,7 +47,7 @@ paper = JointOptimizationClassifier.paper_params(noise="symmetric", rate=0.5)
 names = ("alpha", "beta", "gamma", "class_prior", "cross_fit", "window", "lr_schedule")
 shared = {name: paper[name] for name in names} | {"begin": paper["begin"] / paper["max_epochs"], "random_state": 0}
 methods = {
-    "plain training": {"alpha": 0, "beta": 0, "begin": 1.0},
+    "plain training": {"alpha": 0, "beta": 0, "begin": 60},
     "joint, soft labels": {"label_update": "soft"},
     "joint, hard labels": {"label_update": "hard"},
 }

@@ -21,11 +21,12 @@ from .algorithm.fingerprint import fingerprint
 from .algorithm.joint_optimisation import JointOptimization
 from .algorithm.labels import keep_within_margin
 from .algorithm.paper import paper_params
-from .algorithm.parameters import check_parameters, loader_params
+from .algorithm.parameters import CONSTRAINTS, check_parameters, loader_params
 from .algorithm.parts import Parts
 from .algorithm.problem import Problem, check_problem, encode_given
 from .algorithm.progress import EpochLog
 from .algorithm.saving import SavedFit
+from .algorithm.successors import refuse_removed, refusing_removed
 from .exceptions import ClassShrunkWarning, CorrectionRefusedWarning, LabelCollapseWarning
 from .files.checkpoint import NoCheckpoint, open_checkpoint
 from .judgement.decision import judge_new_rows
@@ -66,35 +67,34 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
         one class.
     beta : float, default=0.4
         Objective. Weight of the prediction entropy L_e (eq. 10), at least 0. Drives labels towards certainty.
-    gamma : float or "auto", default="auto"
+    gamma : float or "damped", default="damped"
         Labels. Weight of the given label as evidence, at least 0; 0 is the paper. Above it, labels become
-        proportional to outputs times T[:, given] ** gamma, T the current noise matrix. "auto": 1 less the share of
-        labels found wrong so far, but at least 0.5; without `cross_fit` 0. One network that has memorised a given
-        label confirms itself, so that a number above 0 without `cross_fit` warns. What becomes of the
-        labels after the last epoch does not depend on it, but for 0.
+        proportional to outputs times T[:, given] ** gamma, T the current noise matrix. "damped": w is 1 less the share
+        of labels found wrong so far, but at least 0.5, and the rows of T ** w are divided by their sums, as if the
+        labels were noisier; without `cross_fit` 0. One network that has memorised a given label confirms itself, so
+        that a number above 0 without `cross_fit` warns. What becomes of the labels after the last epoch does not
+        depend on it, but for 0.
     class_prior : {"uniform", "given", "estimated"} or array-like of shape (n_classes,), default="estimated"
         Objective. Assumed share of each class, in the order of `classes_`, summing to 1. "given" takes the
         frequencies of the given labels. "uniform" is the paper's: only for classes that are known to be of equal
         size, since it pulls labels into the small ones. "estimated" starts from the given frequencies and takes the
         mean of the soft labels after each of their updates.
-    prior_momentum : float, default=0.0
-        Objective. 0, the paper: the mean prediction in L_p is that of the mini-batch. Above, below 1: a running mean
-        in which a batch counts `prior_momentum` times as much as the next one, for many classes or small batches.
-        Its gradient estimates that of eq. 8 over all data, so that `alpha` means the same.
     label_update : {"soft", "hard"}, default="soft"
         Labels. "soft" trains on the averaged outputs (eq. 7), "hard" on their most probable class (eq. 6).
     n_relabel : int or None, default=None
         Labels. With "hard", the most samples whose label changes in one epoch: those with the largest
         log s[new] - log s[current], ties by row. None sets no limit.
     begin : int, float or "auto", default="auto"
-        Labels. They are updated after epoch `begin`, counted from 1, and after every later one. A float in (0, 1]
+        Labels. They are updated after epoch `begin`, counted from 1, and after every later one. A number below 1
         is a share of `max_epochs`: max(1, round(share * max_epochs)). "auto": after the first epoch at which the
         agreement with given labels that the network has not seen has not risen for 5 epochs, or for 2 where 70 % of
         the epochs are done, at the latest after the last one. Cross-fitted networks have not seen the rows that they
         leave out; one network leaves out a tenth of the rows until then, at the latest until 70 % of the epochs.
     window : int or float, default=10
-        Labels. Number of last epochs whose outputs are averaged, at least 1; fewer so far: the mean of those. A float
-        in (0, 1) is the decay of an exponential mean over all epochs, bias-corrected, in a tenth of the memory.
+        Labels. Number of last epochs whose outputs are averaged; fewer so far: the mean of those. A number below 1,
+        above 0, is the decay of an exponential mean over all epochs, bias-corrected, in a tenth of the memory. They
+        are kept on the device, in the host's memory or in a temporary file (``TMPDIR`` sets its folder): the first
+        where they take no more than half of what is free. The results are the same.
     cross_fit : int, default=3
         Labels. 0 or 1, the paper: one network. 2 or more: that many networks side by side, each leaving out its share
         of the rows; a row's output is that of the network that left it out, and they predict by the mean of their
@@ -116,44 +116,38 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
     batch_size : int or "auto", default="auto"
         Network. Rows a batch, at least 1; a last batch of one row joins the one before it. "auto": 128, on less than
         2,048 rows a sixteenth of them, but at least 16.
-    optimizer : torch.optim.Optimizer class, default=torch.optim.SGD
-        Network. Any optimizer whose ``step`` needs no closure.
-    optimizer_params : dict or None, default=None
-        Network. Keyword arguments for it besides the learning rate, such as ``{"momentum": 0.9}``.
     lr_schedule : {"constant", "decay", "one_cycle"}, default="decay"
         Network. "constant" is the paper's; "decay" falls linearly to 0 over the last 30 % of the epochs; "one_cycle"
         rises linearly from 0 over the first 15 % and falls linearly to 0 over the others, the momentum as it is,
         which suits images with random crops.
-    max_grad_norm : float or None, default=1.0
-        Network. Norm at which the gradient is clipped, above 0; None, the paper's, does not. L_p has a huge
-        gradient where a class is missing from a batch.
     retrain_epochs : int, default=0
         Retraining. Epochs of step 2, in which a new network learns the final labels by L_c alone; it then predicts.
-        0 skips it, and the network of step 1 predicts.
-    retrain_lr : float or None, default=None
-        Retraining. Its learning rate, a tenth after 1/3 of its epochs and a hundredth after 2/3. None: `lr`.
+        0 skips it, and the network of step 1 predicts. Its learning rate falls to a tenth after 1/3 of these epochs
+        and to a hundredth after 2/3.
     augment : {"crop_flip"}, callable or None, default=None
         Running. Random change of each training batch, on the device: a callable from a batch tensor to one of the
         same shape, or "crop_flip" for images (pad by 4, crop, mirror). uint8 images come to it divided by 255.
     device : str or torch.device, default="auto"
         Running. "auto" takes CUDA where there is one, else MPS, else the CPU.
-    label_store : {"auto", "device", "host", "file"}, default="auto"
-        Running. Where the outputs of the last `window` epochs are kept, two bytes each (of an exponential mean: four
-        in all): on the device, in the host's memory or in a temporary file, whose folder the environment variable
-        ``TMPDIR`` sets. The results are the same. "auto": the first of them where they take no more than half of what
-        is free.
-    precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Running. What the network computes in; losses are always in float32. "auto" takes bfloat16 for images where
-        the processor has instructions for it.
     net_params : dict or None, default=None
-        Running. Anything else of skorch's ``NeuralNet``, by its names: ``callbacks``, ``compile``,
-        ``iterator_train__num_workers`` (for a Dataset; rows in memory need no loader), ...
+        Running. What few need to set:
+
+        - ``optimizer``, by default ``torch.optim.SGD``: any optimizer class whose ``step`` needs no closure. Its
+          keywords but for the learning rate as ``optimizer__momentum``, ``optimizer__weight_decay``, ...
+        - ``max_grad_norm``, by default 1.0: norm at which the gradient is clipped, above 0; None, the paper's, does
+          not. L_p has a huge gradient where a class is missing from a batch.
+        - ``precision``: "float32" or "bfloat16", which the network computes in; losses are always in float32. Left
+          out, it is bfloat16 for images where the processor has instructions for it.
+        - ``retrain_lr``: learning rate of the retraining, above 0. Left out, it is `lr`.
+        - ``prior_momentum``, by default 0, the paper: the mean prediction in L_p is that of the mini-batch. Above,
+          below 1: a running mean in which a batch counts so many times as much as the next one, where a batch holds
+          few rows of each class. Its gradient estimates that of eq. 8 over all data, so that `alpha` means the same.
+        - anything else of skorch's ``NeuralNet``, by its names: ``callbacks``, ``compile``,
+          ``iterator_train__num_workers`` (for a Dataset; rows in memory need no loader), ...
     checkpoint : str, path-like or None, default=None
-        Running. A folder in which the fit keeps its state, so that a fit with the same data and parameters goes on
-        where one was cut, to the same bits on a CPU; where one has finished, its result is taken. Each fit has a folder
-        of its own in it, so that searches can share one. See "Nothing lost" in the user guide.
-    checkpoint_every : int, default=1
-        Running. The state is written after every so many epochs, at least 1.
+        Running. A folder in which the fit keeps its state after every epoch, so that a fit with the same data and
+        parameters goes on where one was cut, to the same bits on a CPU; where one has finished, its result is taken.
+        Each fit has a folder of its own in it, so that searches can share one. See "Nothing lost" in the user guide.
     random_state : int, RandomState instance or None, default=None
         Running. Seed of initial weights, batches and augmentation. The same seed gives the same bits on a CPU, for
         one machine, build and, of large networks, thread count. None draws a fresh one. No global random state is
@@ -236,6 +230,9 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
     True
     """
 
+    _parameter_constraints = CONSTRAINTS
+
+    @refusing_removed
     def __init__(
         self,
         module: Any = None,
@@ -243,9 +240,8 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
         module_params: dict[str, Any] | None = None,
         alpha: float = 0.8,
         beta: float = 0.4,
-        gamma: float | str = "auto",
+        gamma: float | str = "damped",
         class_prior: Any = "estimated",
-        prior_momentum: float = 0.0,
         label_update: str = "soft",
         n_relabel: int | None = None,
         begin: int | float | str = "auto",
@@ -256,19 +252,12 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
         max_epochs: int = 60,
         lr: float = 0.5,
         batch_size: int | str = "auto",
-        optimizer: Any = torch.optim.SGD,
-        optimizer_params: dict[str, Any] | None = None,
         lr_schedule: str = "decay",
-        max_grad_norm: float | None = 1.0,
         retrain_epochs: int = 0,
-        retrain_lr: float | None = None,
         augment: Any = None,
         device: Any = "auto",
-        label_store: str = "auto",
-        precision: str = "auto",
         net_params: dict[str, Any] | None = None,
         checkpoint: Any = None,
-        checkpoint_every: int = 1,
         random_state: Any = None,
         verbose: int = 0,
     ):
@@ -278,7 +267,6 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
         self.beta = beta
         self.gamma = gamma
         self.class_prior = class_prior
-        self.prior_momentum = prior_momentum
         self.label_update = label_update
         self.n_relabel = n_relabel
         self.begin = begin
@@ -289,21 +277,44 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
         self.max_epochs = max_epochs
         self.lr = lr
         self.batch_size = batch_size
-        self.optimizer = optimizer
-        self.optimizer_params = optimizer_params
         self.lr_schedule = lr_schedule
-        self.max_grad_norm = max_grad_norm
         self.retrain_epochs = retrain_epochs
-        self.retrain_lr = retrain_lr
         self.augment = augment
         self.device = device
-        self.label_store = label_store
-        self.precision = precision
         self.net_params = net_params
         self.checkpoint = checkpoint
-        self.checkpoint_every = checkpoint_every
         self.random_state = random_state
         self.verbose = verbose
+
+    def set_params(self, **params: Any) -> JointOptimizationClassifier:
+        """Set parameters.
+
+        Parameters
+        ----------
+        **params : dict
+            By their names.
+
+        Returns
+        -------
+        JointOptimizationClassifier
+            Itself.
+
+        Raises
+        ------
+        TypeError
+            For a parameter of an earlier release; it names the successor.
+        ValueError
+            If there is no parameter of that name.
+
+        Examples
+        --------
+        >>> from noisyfit import JointOptimizationClassifier
+        >>> JointOptimizationClassifier().set_params(lr=0.1).lr
+        0.1
+        """
+        refuse_removed(name.partition("__")[0] for name in params)
+        super().set_params(**params)
+        return self
 
     @with_callbacks
     def fit(
@@ -360,6 +371,7 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
         (150,)
         """
         with _all_or_nothing(self), usual_surroundings():
+            self._validate_params()
             check_parameters(self.get_params(deep=False))
             ranks = find_ranks(resolve_device(self.device))
             seed = ranks.agree_on(as_random_state(self.random_state).randint(np.iinfo(np.int32).max))
@@ -660,7 +672,7 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
         known_seed = None if self.random_state is None else seed
         name = fingerprint(self.get_params(deep=False), known_seed, problem, groups, ranks.size)
         ranks.wait()  # for all to have written and read what is there from a fit before
-        return open_checkpoint(self.checkpoint, self.checkpoint_every, name, ranks)
+        return open_checkpoint(self.checkpoint, name, ranks)
 
 
 def _warn_of_trouble(clf: JointOptimizationClassifier) -> None:

@@ -19,6 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from . import networks
+from .algorithm.parameters import NetSettings
+from .algorithm.successors import refuse_removed
 from .files.index import describe_index, index_from
 from .files.states import (
     UNFIT,
@@ -61,7 +63,20 @@ _OPTIMIZERS = {
     if inspect.isclass(kind) and issubclass(kind, torch.optim.Optimizer)
 }
 _OUR_NETWORKS = {kind.__name__: kind for kind in (networks.MLP, networks.SmallResNet, networks.PreActResNet32)}
+_KNOWN: dict[str, Callable[[Any], Any]] = {
+    "torch.optim": _OPTIMIZERS.__getitem__,
+    "noisyfit.networks": _OUR_NETWORKS.__getitem__,
+    "device": torch.device,
+}
 _ENSEMBLES: dict[str, Callable[[list[nn.Module]], nn.Module]] = {"list": NetworkList, "stacked": StackedNetworks}
+# parameters of 0.1.0, as its files describe them where nothing else was asked for, that are in `net_params` now
+_MOVED_TO_NET_PARAMS = {
+    "optimizer": ("torch.optim", "SGD"),
+    "max_grad_norm": ("value", 1.0),
+    "precision": ("value", "auto"),
+    "retrain_lr": ("value", None),
+    "prior_momentum": ("value", 0.0),
+}
 _STAYS_BEHIND = ("checkpoint",)  # a file does not say where to write
 _DTYPES = {str(dtype).removeprefix("torch.") for dtype in vars(torch).values() if isinstance(dtype, torch.dtype)}
 _LARGEST_ROW = 1 << 24  # numbers
@@ -72,7 +87,7 @@ def save_model(clf: Any, path: Any) -> None:
     """Write a fitted estimator to a file; see `JointOptimizationClassifier.save`."""
     path = Path(path)
     check_may_write(path, overwrite=True, remedy="")
-    params = {name: _describe_param(value) for name, value in clf.get_params(deep=False).items()}
+    params = {name: _describe_param(name, value) for name, value in clf.get_params(deep=False).items()}
     fit = describe_fit(clf) | {"index": describe_index(clf._training_labels_.index)}
     check_size_of_labels(fit["classes"], len(fit["given"]))  # as `load` will
     write_state(path, "model", {"params": params, "fit": fit})
@@ -80,11 +95,12 @@ def save_model(clf: Any, path: Any) -> None:
 
 def load_model(kind: type, path: Any, module: Any, overrides: dict[str, Any]) -> Any:
     """Read an estimator of a class from a file; see `JointOptimizationClassifier.load`."""
+    refuse_removed(overrides)
     path = Path(path)
     state = read_state(path, "model")
     given = overrides if module is None else {"module": module, **overrides}
     try:
-        clf = kind(**_params_from(state["params"], given, kind))
+        clf = kind(**_params_from(_in_todays_names(state["params"]), given, kind))
         restore_fit(clf, state["fit"], index_from(state["fit"]["index"], len(state["fit"]["given"])))
     except ValueError as error:
         raise ValueError(f"{path} cannot be loaded: {error}") from error
@@ -211,7 +227,7 @@ def _reason_in(fit: dict[str, Any]) -> str | None:
 # parameters
 
 
-def _describe_param(value: Any) -> tuple[str, Any]:
+def _describe_param(name_of_param: str, value: Any) -> tuple[str, Any]:
     """Give a parameter's kind and what stands for it; code is noted by name."""
     name = getattr(value, "__name__", None)
     if inspect.isclass(value) and _OPTIMIZERS.get(str(name)) is value:
@@ -222,6 +238,8 @@ def _describe_param(value: Any) -> tuple[str, Any]:
         return "device", str(value)
     if can_pack(value):
         return "value", value
+    if isinstance(value, dict) and name_of_param == "net_params":
+        return "settings", {setting: _describe_param(setting, part) for setting, part in value.items()}
     named = value if name else type(value)
     return "code", f"{named.__module__}.{getattr(named, '__qualname__', name)}"
 
@@ -231,20 +249,10 @@ def _params_from(described: dict[str, Any], given: dict[str, Any], kind: Any) ->
     unknown = sorted((described.keys() | given.keys()) - set(kind._get_param_names()))
     if unknown:
         raise ValueError(f"The parameters {unknown} are not known to {kind.__name__} of this version of noisyfit.")
-    known: dict[str, Callable[[Any], Any]] = {
-        "torch.optim": _OPTIMIZERS.__getitem__,
-        "noisyfit.networks": _OUR_NETWORKS.__getitem__,
-        "device": torch.device,
-    }
-    params, left_out = dict(given), {}
-    for name, (what, value) in described.items():
-        if name in given or name in _STAYS_BEHIND:
-            continue
-        if what == "code":
-            left_out[name] = str(value)
-        else:
-            params[name] = value if what == "value" else known[what](value)
-    for name in ("module_params", "optimizer_params", "net_params"):
+    wanted = {name: value for name, value in described.items() if name not in given and name not in _STAYS_BEHIND}
+    values, left_out = _values_from(wanted)
+    params = values | given
+    for name in ("module_params", "net_params"):
         settings = params.get(name) or {}
         if not isinstance(settings, dict) or not all(isinstance(setting, str) for setting in settings):
             raise TypeError(f"{name} of {type(settings).__name__}")
@@ -262,6 +270,41 @@ def _params_from(described: dict[str, Any], given: dict[str, Any], kind: Any) ->
             stacklevel=_CALLER_OF_LOAD,
         )
     return params
+
+
+def _values_from(described: dict[str, Any], told: str = "{}") -> tuple[dict[str, Any], dict[str, str]]:
+    """Give the values of what is data, and the names of what was code; `told` says how messages name each."""
+    values, left_out = {}, {}
+    for name, (what, value) in described.items():
+        if what == "code":
+            left_out[told.format(name)] = str(value)
+        elif what == "settings":
+            values[name], lost = _values_from(value, told.format(name) + "['{}']")
+            left_out |= lost
+        else:
+            values[name] = value if what == "value" else _KNOWN[what](value)
+    return values, left_out
+
+
+def _in_todays_names(described: dict[str, Any]) -> dict[str, Any]:
+    """Translate the parameters of a file of 0.1.0, as they are described; those of later files stay as they are."""
+    if "optimizer_params" not in described:
+        return described
+    described = {name: value for name, value in described.items() if name not in ("label_store", "checkpoint_every")}
+    moved = {name: tuple(described.pop(name)) for name in _MOVED_TO_NET_PARAMS}
+    settings = {name: value for name, value in moved.items() if value != _MOVED_TO_NET_PARAMS[name]}
+    for name, prefix in (("optimizer_params", "optimizer__"), ("net_params", "")):
+        what, value = described.pop(name)
+        if what == "code":
+            settings[f"{prefix}..."] = what, value
+        elif value is not None:
+            settings |= {f"{prefix}{key}": ("value", part) for key, part in value.items()}
+    described["net_params"] = ("settings", settings) if settings else ("value", None)
+    if described["gamma"] == ("value", "auto"):
+        described["gamma"] = "value", "damped"
+    if described["begin"] == ("value", 1.0) and isinstance(described["begin"][1], float):  # then a share of the epochs
+        described["begin"] = described["max_epochs"]
+    return described
 
 
 # the network
@@ -284,11 +327,10 @@ def _restore_net(clf: Any, network: dict[str, Any], kind: InputKind, n_classes: 
     net = build_net(
         _restore_module(clf, network, kind, n_classes),
         device=device,
-        bfloat16=use_bfloat16(clf.precision, device, kind.shape),
+        bfloat16=use_bfloat16(NetSettings.of(clf.net_params).precision, device, kind.shape),
         augment=None,
         sparse=network["takes_sparse"],
         optimizer=torch.optim.SGD,
-        optimizer_params={},
         lr=1.0,
         batch_size=network["batch_size"],
         net_params={},

@@ -25,7 +25,7 @@ def begins(begin, max_epochs, agreements=None):
 
 @pytest.mark.parametrize(
     ("begin", "max_epochs", "expected"),
-    [(1, 1, 1), (3, 10, 3), (0.3, 10, 3), (0.25, 10, 2), (0.01, 10, 1), (1.0, 7, 7), (1, 10, 1)],
+    [(1, 1, 1), (3, 10, 3), (0.3, 10, 3), (0.25, 10, 2), (0.01, 10, 1), (0.99, 7, 7), (1.0, 7, 1), (3.0, 7, 3)],
 )
 def test_a_fixed_epoch(begin, max_epochs, expected):
     assert begins(begin, max_epochs) == expected

@@ -89,11 +89,15 @@ SETTINGS = {
     "defaults": {},
     "one network, retrained": {"cross_fit": 0, "retrain_epochs": 4},
     "exponential mean, hard labels": {"window": 0.9, "label_update": "hard", "n_relabel": 5, "cross_fit": 0},
-    "running mean, AdamW": {"prior_momentum": 0.5, "optimizer": torch.optim.AdamW, "lr": 0.01, "retrain_epochs": 3},
-    "memory in a file": {"label_store": "file", "begin": 2, "window": 2},
+    "running mean, AdamW": {
+        "net_params": {"prior_momentum": 0.5, "optimizer": torch.optim.AdamW},
+        "lr": 0.01,
+        "retrain_epochs": 3,
+    },
+    "memory in a file": {"begin": 2, "window": 2},
     "momentum, augmentation, no dropout": {
         "module_params": {"hidden": (8,), "dropout": 0.0},
-        "optimizer_params": {"momentum": 0.9, "nesterov": True},
+        "net_params": {"optimizer__momentum": 0.9, "optimizer__nesterov": True},
         "augment": torch.clone,
     },
     "schedule of skorch": {
@@ -107,7 +111,9 @@ def make(tmp_path):
     def make(epoch=0, **params):
         defaults = {"module_params": {"hidden": (8,)}, "max_epochs": EPOCHS, "batch_size": 32, "random_state": 0}
         defaults |= {"device": "cpu"}  # where bits are promised
-        defaults |= {"checkpoint": tmp_path / "checkpoints", "net_params": {"callbacks": [("cut", CutAt(epoch))]}}
+        defaults |= {"checkpoint": tmp_path / "checkpoints"}
+        net_params = params.pop("net_params", {})
+        params["net_params"] = net_params if net_params is None else {"callbacks": [("cut", CutAt(epoch))]} | net_params
         return JointOptimizationClassifier(**(defaults | params))
 
     return make
@@ -138,16 +144,17 @@ def files(folder):
 
 @pytest.mark.parametrize("params", SETTINGS.values(), ids=SETTINGS)
 @pytest.mark.parametrize("epoch", [1, 4, EPOCHS + 1])
-def test_a_fit_that_was_cut_goes_on_to_the_same_bits(blobs, make, params, epoch):
+def test_a_fit_that_was_cut_goes_on_to_the_same_bits(blobs, make, monkeypatch, params, epoch):
     X, y, _ = blobs
+    if params is SETTINGS["memory in a file"]:
+        monkeypatch.setattr("noisyfit.algorithm.parts.choose_place", lambda *args: "file")
     if epoch > EPOCHS and not params.get("retrain_epochs"):
         pytest.skip("there is no such epoch")
-    params = {"net_params": {"callbacks": [("cut", CutAt(epoch))]}} | params
-    cut(make(**params), X, y)
+    cut(make(epoch, **params), X, y)
     epochs_seen = CutAt.seen_
-    resumed = make(**params).fit(X, y)
+    resumed = make(epoch, **params).fit(X, y)
     assert CutAt.seen_ - epochs_seen == EPOCHS + params.get("retrain_epochs", 0) - (epochs_seen - 1)
-    assert_same_fit(resumed, make(**params, checkpoint=None).fit(X, y), X)
+    assert_same_fit(resumed, make(epoch, **params, checkpoint=None).fit(X, y), X)
 
 
 def test_random_draws_of_a_datasets_workers_are_resumed(blobs, make):
@@ -171,13 +178,6 @@ def test_a_fresh_seed_is_kept_and_a_finished_fit_returns_its_result(blobs, make)
     assert_same_fit(again, first, X)
     assert again.summary() == first.summary()
     assert again._training_labels_.changes is not None  # as displays want them
-
-
-def test_states_are_written_every_few_epochs(blobs, make):
-    X, y, _ = blobs
-    cut(make(6, checkpoint_every=2), X, y)
-    assert files(make().checkpoint) == ["step1-epoch000002.safetensors", "step1-epoch000004.safetensors"]
-    assert_same_fit(make(6, checkpoint_every=2).fit(X, y), make(6, checkpoint=None).fit(X, y), X)
 
 
 @contextlib.contextmanager
@@ -262,7 +262,7 @@ def test_images_go_on_to_the_same_bits_where_weights_lie_channels_last(make):
     rng = np.random.RandomState(0)
     X, y = rng.randint(255, size=(40, 3, 8, 8)).astype(np.uint8), np.arange(40) % 3
     params = {"module_params": {"width": 16}, "cross_fit": 0, "gamma": 0.0, "max_epochs": 3}
-    params |= {"optimizer_params": {"momentum": 0.9}, "lr": 0.05}
+    params |= {"net_params": {"optimizer__momentum": 0.9}, "lr": 0.05}
     cut(make(3, **params), X, y)
     resumed = make(3, **params).fit(X, y)
     assert resumed.net_.channels_last
@@ -286,9 +286,10 @@ def test_schedules_and_what_callbacks_change_go_on(blobs, make, policy):
         "PolynomialLR": {"total_iters": 2},
         "ReduceLROnPlateau": {"patience": 0, "threshold": 1.0, "factor": 0.5},
     }[policy.__name__]
-    params = {"cross_fit": 0, "gamma": 0.0, "optimizer_params": {"momentum": 0.5}}
+    params = {"cross_fit": 0, "gamma": 0.0}
     params["net_params"] = {
-        "callbacks": [("rate", LRScheduler(policy, **settings)), ("decay", RaisesDecay()), ("cut", CutAt(4))]
+        "callbacks": [("rate", LRScheduler(policy, **settings)), ("decay", RaisesDecay()), ("cut", CutAt(4))],
+        "optimizer__momentum": 0.5,
     }
     cut(make(**params), X, y)
     assert_same_fit(make(**params).fit(X, y), make(**params, checkpoint=None).fit(X, y), X)
@@ -297,7 +298,8 @@ def test_schedules_and_what_callbacks_change_go_on(blobs, make, policy):
 @pytest.mark.parametrize("name", ["ASGD", "Adafactor", "Adagrad", "Adam", "NAdam", "RAdam", "RMSprop"])
 def test_each_optimizer_goes_on(blobs, make, name):
     X, y, _ = blobs
-    params = {"cross_fit": 0, "gamma": 0.0, "optimizer": getattr(torch.optim, name), "lr": 0.01, "max_epochs": 3}
+    params = {"cross_fit": 0, "gamma": 0.0, "lr": 0.01, "max_epochs": 3}
+    params["net_params"] = {"optimizer": getattr(torch.optim, name)}
     cut(make(3, **params), X, y)
     assert_same_fit(make(3, **params).fit(X, y), make(3, **params, checkpoint=None).fit(X, y), X)
 
@@ -331,9 +333,9 @@ class RemembersEpochs(torch.optim.lr_scheduler.LRScheduler):
 
 def test_optimizers_schedules_and_frozen_weights_of_ones_own_go_on(blobs, make):
     X, y, _ = blobs
-    params = {"cross_fit": 0, "gamma": 0.0, "optimizer": KeepsLater, "max_epochs": 6}
+    params = {"cross_fit": 0, "gamma": 0.0, "max_epochs": 6}
     callbacks = [("rate", LRScheduler(RemembersEpochs)), ("freeze", Freezer("*0.weight", at=3)), ("cut", CutAt(5))]
-    params |= {"net_params": {"callbacks": callbacks}, "lr": 0.1}
+    params |= {"net_params": {"callbacks": callbacks, "optimizer": KeepsLater}, "lr": 0.1}
     cut(make(**params), X, y)
     assert_same_fit(make(**params).fit(X, y), make(**params, checkpoint=None).fit(X, y), X)
 
@@ -363,10 +365,10 @@ def change_last_state(clf, change):
 
 
 OPTIMIZERS = {
-    "SGD": {"optimizer_params": {"momentum": 0.9}},
-    "Adam": {"optimizer": torch.optim.Adam, "lr": 0.01},
-    "AdamW": {"optimizer": torch.optim.AdamW, "lr": 0.01},
-    "NAdam": {"optimizer": torch.optim.NAdam, "lr": 0.01},
+    "SGD": {"net_params": {"optimizer__momentum": 0.9}},
+    "Adam": {"net_params": {"optimizer": torch.optim.Adam}, "lr": 0.01},
+    "AdamW": {"net_params": {"optimizer": torch.optim.AdamW}, "lr": 0.01},
+    "NAdam": {"net_params": {"optimizer": torch.optim.NAdam}, "lr": 0.01},
 }
 BUFFERS = {
     "of one number": lambda buffer: torch.zeros(1),
@@ -398,7 +400,9 @@ def test_what_an_optimizer_keeps_must_fit_its_weights(blobs, make, params, buffe
         make(3, **params).fit(X, y)
 
 
-@pytest.mark.parametrize(("params", "left"), [(OPTIMIZERS["SGD"], [0]), ({"optimizer": torch.optim.Adagrad}, [])])
+@pytest.mark.parametrize(
+    ("params", "left"), [(OPTIMIZERS["SGD"], [0]), ({"net_params": {"optimizer": torch.optim.Adagrad}}, [])]
+)
 def test_an_optimizer_may_lack_the_state_of_some_weights(blobs, make, params, left):
     """Where it begins with one for each, a state without is none of its own."""
     X, y, _ = blobs
@@ -416,7 +420,7 @@ def test_an_optimizer_may_lack_the_state_of_some_weights(blobs, make, params, le
 
 def test_flags_that_choose_kernels_are_those_of_the_fit(blobs, make):
     X, y, _ = blobs
-    params = {"cross_fit": 0, "gamma": 0.0, "optimizer": torch.optim.Adam, "lr": 0.01}
+    params = {"cross_fit": 0, "gamma": 0.0, **OPTIMIZERS["Adam"]}
     cut(make(3, **params), X, y)
 
     def change(state):
@@ -488,7 +492,7 @@ def overrun(state):
 @pytest.mark.parametrize(("path", "change"), HOSTILE_PARTS.values(), ids=HOSTILE_PARTS)
 def test_a_state_that_does_not_fit_is_refused(blobs, make, path, change):
     X, y, _ = blobs
-    params = {"cross_fit": 0, "gamma": 0.0, "begin": 1, "optimizer_params": {"momentum": 0.5}}
+    params = {"cross_fit": 0, "gamma": 0.0, "begin": 1, "net_params": {"optimizer__momentum": 0.5}}
     cut(make(3, **params), X, y)
 
     def change_part(state):
@@ -689,10 +693,8 @@ def test_a_folder_that_cannot_be_written_is_told_before_training(blobs, make, tm
     with pytest.raises(OSError, match="`checkpoint` must be a folder that can be written to.*Not a directory"):
         make(checkpoint=tmp_path / "file").fit(X, y)
     for wrong in (1, True, b"folder"):
-        with pytest.raises(TypeError, match="`checkpoint` must be the path of a folder"):
+        with pytest.raises(TypeError, match="The 'checkpoint' parameter .* must be an instance of 'str'"):
             make(checkpoint=wrong).fit(X, y)
-    with pytest.raises(ValueError, match="`checkpoint_every` must be"):
-        make(checkpoint_every=0).fit(X, y)
     assert CutAt.seen_ == 0
 
 
@@ -705,7 +707,7 @@ def test_what_a_state_cannot_hold_is_told_before_training(blobs, make):
 
     CutAt.seen_ = 0
     with pytest.raises(TypeError, match="cannot hold <object"):
-        make(optimizer=Odd).fit(X, y)
+        make(net_params={"optimizer": Odd}).fit(X, y)
     assert CutAt.seen_ == 0
 
 
@@ -774,7 +776,7 @@ def test_fingerprints_tell_fits_apart(blobs):
         name_of(blobs, augment=Scale(2).__call__),
         name_of(blobs, augment=partial(torch.mul, other=2)),
         name_of(blobs, augment=partial(torch.mul, other=3)),
-        name_of(blobs, optimizer=torch.optim.Adam),
+        name_of(blobs, net_params={"optimizer": torch.optim.Adam}),
         name_of(blobs, net_params={"callbacks": [CutAt(1)]}),
         name_of(blobs, net_params={"callbacks": [CutAt(2)]}),
     ]
@@ -786,7 +788,7 @@ def test_fingerprints_are_the_same_for_the_same_fit(blobs, tmp_path):
     memmap = np.memmap(tmp_path / "X", dtype=np.float32, mode="w+", shape=X.shape)
     memmap[:] = X
     assert name_of(blobs) == name_of(blobs, X=memmap) == name_of(blobs, X=np.asfortranarray(X.astype(np.float64)))
-    assert name_of(blobs) == name_of(blobs, verbose=1, checkpoint="here", label_store="file", checkpoint_every=3)
+    assert name_of(blobs) == name_of(blobs, verbose=1, checkpoint="here")
     assert name_of(blobs, augment=partial(torch.mul, other=2)) == name_of(blobs, augment=partial(torch.mul, other=2))
     assert name_of(blobs, net_params={"callbacks": [CutAt(1)]}) == name_of(blobs, net_params={"callbacks": [CutAt(1)]})
 
@@ -807,4 +809,4 @@ def test_a_witness_is_known_by_its_parameters(blobs):
 def test_the_folder_is_not_touched_without_a_checkpoint(blobs, make, tmp_path):
     make(checkpoint=None).fit(*blobs[:2])
     assert list(tmp_path.iterdir()) == []
-    assert isinstance(checkpoint.open_checkpoint(tmp_path, 1, "name").result(), type(None))
+    assert isinstance(checkpoint.open_checkpoint(tmp_path, "name").result(), type(None))

@@ -238,17 +238,20 @@ def images(n=40, dtype=np.uint8):
 
 def test_uint8_images_equal_floats_divided_by_255(quick):
     X, y = images()
-    params = {"module_params": {"width": 4}, "precision": "float32"}
+    params = {"module_params": {"width": 4}, "net_params": {"precision": "float32"}}
     as_bytes, as_floats = quick(**params).fit(X, y), quick(**params).fit(X.astype(np.float32) / 255, y)
     np.testing.assert_allclose(as_bytes.soft_labels_, as_floats.soft_labels_, atol=1e-4)
     for same in (torch.from_numpy(X), list(torch.from_numpy(X)), list(X)):
         np.testing.assert_array_equal(as_bytes.predict_proba(same), as_bytes.predict_proba(X))
 
 
-@pytest.mark.parametrize("params", [{"augment": "crop_flip"}, {"augment": torch.neg}, {"precision": "bfloat16"}])
+@pytest.mark.parametrize(
+    "params", [{"augment": "crop_flip"}, {"augment": torch.neg}, {"net_params": {"precision": "bfloat16"}}]
+)
 def test_augmentation_and_precision(quick, params):
     X, y = images()
-    plain, changed = (quick(module_params={"width": 4}, **{"precision": "float32"} | p).fit(X, y) for p in ({}, params))
+    usual = {"module_params": {"width": 4}, "net_params": {"precision": "float32"}}
+    plain, changed = (quick(**usual | p).fit(X, y) for p in ({}, params))
     assert not same_bits(plain, changed)
     assert np.isfinite(changed.history_["loss"]).all()
     np.testing.assert_allclose(changed.predict_proba(X).sum(axis=1), 1, atol=1e-5)
@@ -400,8 +403,7 @@ def test_parameters_are_the_same_after_fit(blobs, quick, module):
     X, y, _ = blobs
     params = {
         "module": module,
-        "optimizer_params": {"momentum": 0.9},
-        "net_params": {"callbacks": [Recorder()], "optimizer__nesterov": True},
+        "net_params": {"callbacks": [Recorder()], "optimizer__momentum": 0.9, "optimizer__nesterov": True},
         "class_prior": np.full(3, 1 / 3),
     }
     clf = JointOptimizationClassifier(max_epochs=4, random_state=0, device="cpu", **params)
@@ -472,10 +474,13 @@ def test_a_network_that_works_in_place_at_times(blobs, quick):
 
 @pytest.mark.parametrize("cross_fit", [0, 3])
 @pytest.mark.parametrize("window", [2, 0.9])
-def test_outputs_may_lie_in_a_file(blobs, quick, window, cross_fit):
+def test_outputs_may_lie_in_a_file(blobs, quick, monkeypatch, window, cross_fit):
     X, y, _ = blobs
-    params = {"window": window, "cross_fit": cross_fit, "gamma": "auto"}
-    fits = [quick(label_store=place, **params).fit(X, y) for place in ("auto", "host", "device", "file")]
+    params = {"window": window, "cross_fit": cross_fit, "gamma": "damped"}
+    fits = [quick(**params).fit(X, y)]
+    for place in ("host", "device", "file"):
+        monkeypatch.setattr("noisyfit.algorithm.parts.choose_place", lambda *args, place=place: place)
+        fits.append(quick(**params).fit(X, y))
     for clf in fits[1:]:
         np.testing.assert_array_equal(clf.soft_labels_, fits[0].soft_labels_)
         np.testing.assert_array_equal(clf.predict_proba(X), fits[0].predict_proba(X))
@@ -494,7 +499,7 @@ def test_fits_in_threads_give_the_same_bits_and_leave_the_global_state(blobs, qu
 def test_a_pickle_holds_the_fit_and_nothing_else(digits, quick):
     X, y, _ = digits
     # the memory of 10 epochs of outputs weighs 720 kB, momentum as much as the weights: 154 kB
-    params = {"optimizer_params": {"momentum": 0.9}, "module_params": {"hidden": (512,)}}
+    params = {"net_params": {"optimizer__momentum": 0.9}, "module_params": {"hidden": (512,)}}
     clf = quick(max_epochs=12, **params).fit(X, y)
     stored = pickle.dumps(clf)
     loaded = pickle.loads(stored)
@@ -635,10 +640,11 @@ def test_a_learning_rate_that_a_callback_sets_is_kept(blobs, quick):
 
 def test_other_optimizers_and_skorch_parameters(blobs, quick):
     X, y, _ = blobs
-    adam = quick(optimizer=torch.optim.AdamW, lr=0.01, optimizer_params={"weight_decay": 0.1}).fit(X, y)
+    adam = quick(lr=0.01, net_params={"optimizer": torch.optim.AdamW, "optimizer__weight_decay": 0.1}).fit(X, y)
     assert adam.score(X, y) > 0.5
-    nesterov = quick(net_params={"optimizer__nesterov": True}, optimizer_params={"momentum": 0.9}).fit(X, y)
-    assert not same_bits(nesterov, quick(optimizer_params={"momentum": 0.9}).fit(X, y))
+    momentum = {"optimizer__momentum": 0.9}
+    nesterov = quick(net_params=momentum | {"optimizer__nesterov": True}).fit(X, y)
+    assert not same_bits(nesterov, quick(net_params=momentum).fit(X, y))
 
 
 # the paper's protocol

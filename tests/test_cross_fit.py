@@ -54,7 +54,7 @@ def test_until_the_first_update_an_output_does_not_depend_on_its_own_label(
     module = nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Linear(16, 3)) if stacks else without_stacking(
         n_features=5, n_classes=3
     )  # fmt: skip
-    params = {"begin": 1.0, "gamma": 0.0, "class_prior": "uniform", "batch_size": batch_size}
+    params = {"begin": 8, "gamma": 0.0, "class_prior": "uniform", "batch_size": batch_size}
     before = cross_fitted(module, **params).fit(X, y).soft_labels_
     other = y.copy()
     other[10] = (y[10] + 1) % 3

@@ -89,7 +89,8 @@ class Case(NamedTuple):
 
 
 def classifier(**params):
-    defaults = {"max_epochs": 2, "cross_fit": 0, "random_state": 0, "device": "cpu", "precision": "float32"}
+    defaults = {"max_epochs": 2, "cross_fit": 0, "random_state": 0, "device": "cpu"}
+    defaults["net_params"] = {"precision": "float32"}
     return JointOptimizationClassifier(**(defaults | {"module_params": {"hidden": (8,)}} | params))
 
 
@@ -228,7 +229,7 @@ def settings_of_fit(draw):
     params = {"cross_fit": draw(st.sampled_from([0, 0, 0, 2, 3]))}
     if draw(st.booleans()):
         params["label_update"] = draw(st.sampled_from(["soft", "hard"]))
-        params["gamma"] = draw(st.sampled_from(["auto", 0]))
+        params["gamma"] = draw(st.sampled_from(["damped", 0]))
         params["begin"] = draw(st.sampled_from(["auto", 1, 0.5]))
         params["window"] = draw(st.sampled_from([10, 1, 0.5]))
         params["retrain_epochs"] = draw(st.sampled_from([0, 1]))

@@ -71,14 +71,21 @@ class Doubled(nn.Module):
 
 SMALL = {"module_params": {"hidden": (3,)}, "max_epochs": 3, "batch_size": 12, "random_state": 0, "device": "cpu"}
 ALONE = {"cross_fit": 0, "gamma": 0.0, "begin": 1, "net_params": {"callbacks": [("cut", Cut())]}}
+
+
+def alone(**net_params):
+    """Add settings to those of one network."""
+    return ALONE | {"net_params": ALONE["net_params"] | net_params}
+
+
 RATE = LRScheduler(torch.optim.lr_scheduler.CosineAnnealingWarmRestarts, T_0=2)
 FITS = {
-    "SGD": {"optimizer_params": {"momentum": 0.9, "nesterov": True}, **ALONE},
-    "Adam": {"optimizer": torch.optim.Adam, "lr": 0.01, "window": 0.9, "prior_momentum": 0.5, **ALONE},
-    "AdamW": {"optimizer": torch.optim.AdamW, "lr": 0.01, **ALONE, "cross_fit": 2, "gamma": "auto", "witness": None},
-    "NAdam": {"optimizer": torch.optim.NAdam, "lr": 0.01, **ALONE},
+    "SGD": alone(optimizer__momentum=0.9, optimizer__nesterov=True),
+    "Adam": alone(optimizer=torch.optim.Adam, prior_momentum=0.5) | {"lr": 0.01, "window": 0.9},
+    "AdamW": alone(optimizer=torch.optim.AdamW) | {"lr": 0.01, "cross_fit": 2, "gamma": "damped", "witness": None},
+    "NAdam": alone(optimizer=torch.optim.NAdam) | {"lr": 0.01},
     "scheduled": ALONE | {"net_params": {"callbacks": [("rate", RATE), ("cut", Cut())]}},
-    "retrained": {"retrain_epochs": 2, **ALONE, "cross_fit": 2, "gamma": "auto", "witness": None},
+    "retrained": {"retrain_epochs": 2, **ALONE, "cross_fit": 2, "gamma": "damped", "witness": None},
 }
 MODELS = {
     "judged": {"witness": None},

@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
+from skorch.callbacks import Callback
 from torch import nn
 
 import noisyfit
@@ -84,7 +85,12 @@ def assert_same_fit(loaded, clf, X):
         {"module": Doubled, "module_params": None},
         {"module": Doubled(4, 3), "module_params": None, "cross_fit": 0},
         {"module": nn.Sequential(nn.LazyLinear(5), nn.ReLU(), nn.LazyLinear(3)), "module_params": None},
-        {"optimizer": torch.optim.AdamW, "lr": 0.01, "device": torch.device("cpu"), "class_prior": [0.3, 0.3, 0.4]},
+        {
+            "net_params": {"optimizer": torch.optim.AdamW},
+            "lr": 0.01,
+            "device": torch.device("cpu"),
+            "class_prior": [0.3, 0.3, 0.4],
+        },
     ],
     ids=lambda params: ",".join(params) or "defaults",
 )
@@ -246,6 +252,48 @@ def test_a_file_of_an_earlier_release_still_predicts(iris):
     expected = np.array(json.loads((DATA / "iris-0.1.0.json").read_text()))
     np.testing.assert_allclose(loaded.predict_proba(iris[0][::10]), expected, atol=1e-5)
     assert loaded.label_report().shape == (150, 6)
+
+
+def test_parameters_of_a_file_of_an_earlier_release_have_their_names_of_today(tmp_path):
+    state = read_state(DATA / "iris-0.1.0.safetensors", "model")
+    state["params"] |= {
+        "optimizer": ("torch.optim", "Adam"),
+        "optimizer_params": ("value", {"weight_decay": 0.1}),
+        "max_grad_norm": ("value", None),
+        "precision": ("value", "float32"),
+        "retrain_lr": ("value", 0.2),
+        "prior_momentum": ("value", 0.9),
+        "label_store": ("value", "file"),
+        "net_params": ("value", {"optimizer__amsgrad": True}),
+        "begin": ("value", 1.0),
+    }
+    write_state(tmp_path / "model", "model", state)
+    loaded = JointOptimizationClassifier.load(tmp_path / "model")
+    assert loaded.net_params == {
+        "optimizer": torch.optim.Adam,
+        "optimizer__weight_decay": 0.1,
+        "optimizer__amsgrad": True,
+        "max_grad_norm": None,
+        "precision": "float32",
+        "retrain_lr": 0.2,
+        "prior_momentum": 0.9,
+    }
+    assert (loaded.begin, loaded.gamma) == (10, "damped")  # of 10 epochs the last
+    assert JointOptimizationClassifier.load(DATA / "iris-0.1.0.safetensors").net_params is None
+    state["params"] |= {"optimizer": ("code", "my.Optimizer"), "net_params": ("code", "builtins.dict")}
+    write_state(tmp_path / "model", "model", state)
+    with pytest.warns(UserWarning, match="'optimizer'.*: 'my.Optimizer'.*: 'builtins.dict'"):
+        assert "optimizer" not in JointOptimizationClassifier.load(tmp_path / "model").net_params
+
+
+def test_settings_that_are_data_stay_where_others_are_code(iris, tmp_path):
+    net_params = {"optimizer": torch.optim.Adam, "max_grad_norm": None, "callbacks": [Callback()]}
+    clf = JointOptimizationClassifier(**SMALL, lr=0.01, net_params=net_params).fit(*iris)
+    clf.save(tmp_path / "model")
+    with pytest.warns(UserWarning, match=r"net_params\['callbacks'\]"):
+        loaded = JointOptimizationClassifier.load(tmp_path / "model")
+    assert loaded.net_params == {"optimizer": torch.optim.Adam, "max_grad_norm": None}
+    assert JointOptimizationClassifier.load(tmp_path / "model", net_params=None).net_params is None
 
 
 def test_saving_needs_a_fit_and_replaces_the_file_whole(fitted, saved, monkeypatch):

@@ -120,7 +120,7 @@ def test_an_error_at_the_very_end_of_a_second_fit_leaves_the_first(blobs, quick)
 def test_callbacks_are_torn_down_after_an_error(blobs, quick):
     watcher = Watcher()
     with pytest.raises(ValueError, match="not finite"):
-        quick(lr=1e30, max_grad_norm=None).set_callbacks(watcher).fit(blobs[0], blobs[1])
+        quick(lr=1e30, net_params={"max_grad_norm": None}).set_callbacks(watcher).fit(blobs[0], blobs[1])
     assert watcher.events[-1] == "teardown"
 
 

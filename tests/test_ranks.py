@@ -50,13 +50,14 @@ data = np.load(f"{folder}/data.npz")
 X, y = data["X"], data["y"].astype(str)
 params = {
     "networks": {"module_params": {"hidden": (16,), "dropout": 0.0}, "begin": 2},
-    "learners": {"module_params": {"hidden": (16,), "dropout": 0.0}, "begin": 1.0},
+    "learners": {"module_params": {"hidden": (16,), "dropout": 0.0}, "begin": 4},
     "dataset": {"module_params": {"hidden": (16,), "dropout": 0.0}, "cross_fit": 0, "begin": 2},
     "convolutions": {"module": torch.nn.Sequential(
         torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(4 * 3 * 1, 3)),
-        "precision": "float32"},  # bfloat16, where the processor has it, rounds half a batch otherwise than a whole one
+        # bfloat16, where the processor has it, rounds half a batch otherwise than a whole one
+        "net_params": {"precision": "float32"}},
     "retrained": {"module_params": {"hidden": (16,), "dropout": 0.0}, "cross_fit": 0, "retrain_epochs": 2,
-                  "prior_momentum": 0.5, "optimizer_params": {"momentum": 0.9}, "checkpoint": f"{folder}/states"},
+                  "net_params": {"prior_momentum": 0.5, "optimizer__momentum": 0.9}, "checkpoint": f"{folder}/states"},
 }[kind]
 rows = Rows(X) if kind == "dataset" else X.reshape(-1, 1, 5, 3) if kind == "convolutions" else X
 clf = JointOptimizationClassifier(**params, max_epochs=4, batch_size=30, lr=0.1, random_state=0)

@@ -112,7 +112,7 @@ def classifier(module, epochs, **params):
         "lr": LR,
         "batch_size": N,
         "lr_schedule": "constant",
-        "max_grad_norm": None,
+        "net_params": {"max_grad_norm": None},
         "device": "cpu",
         "random_state": 0,
     }
@@ -150,7 +150,8 @@ def test_step_2_starts_anew_on_the_final_labels(problem, module, update):
     retrained.labels = reference.labels
     rates = [1, 1, 0.1, 0.1, 0.01, 0.01]
     losses = [retrained.train(0.0, 0.0, 2.0 * rate)[1] for rate in rates]
-    clf = classifier(module, MAX_EPOCHS, retrain_epochs=len(rates), retrain_lr=2.0, **update).fit(X, y)
+    net_params = {"max_grad_norm": None, "retrain_lr": 2.0}
+    clf = classifier(module, MAX_EPOCHS, retrain_epochs=len(rates), net_params=net_params, **update).fit(X, y)
     np.testing.assert_allclose(clf.history_.query("step == 2")["loss"], losses, atol=1e-5)
     expected = softmax(X @ retrained.W.T + retrained.b)
     np.testing.assert_allclose(clf.predict_proba(X), expected, atol=1e-5)
@@ -161,7 +162,8 @@ def test_running_mean_of_the_predictions(problem, module):
     X, y, weight = problem
     reference = Reference(module, X, y, weight, momentum=0.7)
     losses = [reference.epoch(epoch) for epoch in range(1, MAX_EPOCHS + 1)]
-    clf = classifier(module, MAX_EPOCHS, prior_momentum=0.7).fit(X, y, sample_weight=weight)
+    net_params = {"max_grad_norm": None, "prior_momentum": 0.7}
+    clf = classifier(module, MAX_EPOCHS, net_params=net_params).fit(X, y, sample_weight=weight)
     np.testing.assert_allclose(clf.history_["loss"], losses, atol=1e-5)
     np.testing.assert_allclose(clf.soft_labels_, reference.average, atol=1e-5)
 
@@ -180,7 +182,9 @@ def test_cross_fitted_networks_are_fits_without_their_fold(problem, module, weig
         outputs.append(np.stack([trained[folds[i]][0][i] for i in range(N)]))
         totals = [(weight * (folds != k)).sum() for k in range(3)]
         losses.append(np.average([loss for _, loss in trained], weights=totals))
-    clf = classifier(module, MAX_EPOCHS, cross_fit=3, begin=1.0).fit(X, y, sample_weight=weight if weighted else None)
+    clf = classifier(module, MAX_EPOCHS, cross_fit=3, begin=MAX_EPOCHS).fit(
+        X, y, sample_weight=weight if weighted else None
+    )
     np.testing.assert_allclose(clf.soft_labels_, np.mean(outputs[-WINDOW:], axis=0), atol=1e-5)
     np.testing.assert_allclose(clf.history_["loss"], losses, atol=1e-5)
     expected = np.mean([softmax(X @ reference.W.T + reference.b) for reference in references], axis=0)
@@ -198,5 +202,5 @@ def test_gradient_clipping_and_decay(problem, module):
         norm = np.sqrt(sum((step**2).sum() for step in steps)) / LR
         factor = min(1, limit / norm) * min(1, (epochs - epoch + 0.5) / (0.3 * epochs))
         reference.W, reference.b = before[0] + factor * steps[0], before[1] + factor * steps[1]
-    clf = classifier(module, epochs, max_grad_norm=limit, lr_schedule="decay").fit(X, y)
+    clf = classifier(module, epochs, net_params={"max_grad_norm": limit}, lr_schedule="decay").fit(X, y)
     np.testing.assert_allclose(clf.soft_labels_, reference.average, atol=1e-5)

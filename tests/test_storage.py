@@ -22,11 +22,10 @@ def test_blocks_cover_all_rows_once():
         assert (rows == 1).all()
 
 
-def test_auto_takes_the_host_s_memory_while_there_is_room(monkeypatch):
+def test_outputs_lie_in_the_host_s_memory_while_there_is_room(monkeypatch):
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1000))
-    assert choose_place("auto", 500, CPU) == "host"
-    assert choose_place("auto", 501, CPU) == "file"
-    assert choose_place("device", 501, CPU) == "device"
+    assert choose_place(500, CPU) == "host"
+    assert choose_place(501, CPU) == "file"
 
 
 @pytest.mark.parametrize("dtype", [torch.int16, torch.float32])

@@ -95,10 +95,12 @@ def test_the_step_of_all_weights_at_once_is_taken_where_torch_has_it(optimizer, 
         fused_steps.append(bool(self.param_groups[0].get("fused")))
         return step(self, closure)
 
-    clf = JointOptimizationClassifier(network, max_epochs=1, begin=1, optimizer=optimizer, optimizer_params=params)
+    net_params = {"optimizer": optimizer, "max_grad_norm": None}
+    net_params |= {f"optimizer__{name}": value for name, value in params.items()}
+    clf = JointOptimizationClassifier(network, max_epochs=1, begin=1, cross_fit=0, net_params=net_params)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(optimizer, "step", note)
-        clf.set_params(cross_fit=0, max_grad_norm=None).fit(X.astype(np.float32), y)
+        clf.fit(X.astype(np.float32), y)
     assert set(fused_steps) == {fused}
 
 
@@ -128,8 +130,6 @@ def test_augmentation_is_a_callable_or_a_name():
     assert as_augmentation("crop_flip", (3, 8, 8)) is crop_flip
     with pytest.raises(ValueError, match=r"needs images.*got \('n', 5\)"):
         as_augmentation("crop_flip", (5,))
-    with pytest.raises(ValueError, match="`augment` must be one of 'crop_flip'; got 'flip'"):
-        as_augmentation("flip", (3, 8, 8))
 
 
 def test_devices():
@@ -147,8 +147,8 @@ def test_precision():
     cpu = torch.device("cpu")
     assert use_bfloat16("bfloat16", cpu, (5,))
     assert not use_bfloat16("float32", cpu, (3, 8, 8))
-    assert not use_bfloat16("auto", cpu, (5,))
-    assert isinstance(use_bfloat16("auto", cpu, (3, 8, 8)), bool)
+    assert not use_bfloat16(None, cpu, (5,))
+    assert isinstance(use_bfloat16(None, cpu, (3, 8, 8)), bool)
 
 
 def test_channels_last_where_onednn_does_not_corrupt_memory():
@@ -160,7 +160,10 @@ def test_channels_last_where_onednn_does_not_corrupt_memory():
     assert not channels_last_is_safe(torch.nn.Linear(3, 2), gpu)
 
 
-@pytest.mark.parametrize("params", [{}, {"cross_fit": 3, "gamma": "auto"}, {"prior_momentum": 0.9, "begin": "auto"}])
+RUNNING = {"net_params": {"prior_momentum": 0.9}, "begin": "auto"}
+
+
+@pytest.mark.parametrize("params", [{}, {"cross_fit": 3, "gamma": "damped"}, RUNNING])
 def test_labels_may_be_looked_up_for_any_number_of_batches(blobs, quick, monkeypatch, params):
     X, y, _ = blobs
     weight = np.random.RandomState(0).randint(3, size=len(y))
@@ -201,10 +204,8 @@ def test_gradients_of_weights_that_join_later_do_not_add_up(blobs, quick):
     quick(
         Late(),
         max_epochs=20,
-        begin=1.0,
+        begin=20,
         lr=1e-6,
-        max_grad_norm=None,
-        optimizer=FirstGroup,
-        net_params={"callbacks": [Unfreeze]},
+        net_params={"callbacks": [Unfreeze], "optimizer": FirstGroup, "max_grad_norm": None},
     ).fit(X, y)
     assert np.mean(Unfreeze.norms[-10:]) < 3 * np.mean(Unfreeze.norms[:10])

@@ -18,6 +18,8 @@ from noisyfit.exceptions import LabelCollapseWarning, TrainingDivergedError
 
 from inputs import Inputs, as_numpy_strings, sparse_in_3d
 
+UNCLIPPED = {"max_grad_norm": None}  # lets training diverge
+
 
 class NeverTrained(Callback):
     def on_train_begin(self, net, **kwargs):
@@ -29,7 +31,9 @@ def fails(blobs, quick):
     """Fit, and check that the error matches and came before training."""
 
     def check(error, message, X=None, y=None, sample_weight=None, **params):
-        net_params = {"callbacks": [NeverTrained()]} | (params.pop("net_params", None) or {})
+        net_params = params.pop("net_params", {})
+        if isinstance(net_params, dict):
+            net_params = {"callbacks": [NeverTrained()]} | net_params
         clf = quick(**{"net_params": net_params, "module_params": None} | params)
         with pytest.raises(error, match=message):
             clf.fit(blobs[0] if X is None else X, blobs[1] if y is None else y, sample_weight=sample_weight)
@@ -41,59 +45,90 @@ def fails(blobs, quick):
 @pytest.mark.parametrize(
     ("params", "error", "message"),
     [
-        ({"alpha": -1}, ValueError, "`alpha` must be finite and at least 0, got -1"),
-        ({"alpha": float("nan")}, ValueError, "`alpha` must be finite and at least 0, got nan"),
-        ({"beta": -0.1}, ValueError, "`beta` must be finite and at least 0, got -0.1"),
-        ({"beta": float("inf")}, ValueError, "`beta` must be finite"),
-        ({"beta": "0.4"}, TypeError, "`beta` must be a number, got '0.4' of type str"),
-        ({"margin": 40}, ValueError, "`margin` must be .* at most 1, got 40. Pass 0.4 for 40 %"),
-        ({"gamma": -1}, ValueError, "`gamma` must be finite and at least 0, got -1"),
+        ({"alpha": -1}, ValueError, r"The 'alpha' parameter .* must be a float in the range \[0.0, inf\). Got -1 inst"),
+        ({"alpha": float("nan")}, ValueError, "The 'alpha' parameter .* Got nan instead"),
+        ({"beta": -0.1}, ValueError, "The 'beta' parameter .* Got -0.1 instead"),
+        ({"beta": float("inf")}, ValueError, r"The 'beta' parameter .* \[0.0, inf\). Got inf instead"),
+        ({"beta": "0.4"}, TypeError, "The 'beta' parameter .* Got '0.4' instead"),
+        (
+            {"margin": 40},
+            ValueError,
+            r"The 'margin' parameter .* in the range \[0.0, 1.0\]. Got 40 instead",
+        ),
+        (
+            {"gamma": -1},
+            ValueError,
+            r"The 'gamma' parameter .* \[0.0, inf\) or a str among {'damped'}. Got -1",
+        ),
+        ({"gamma": "auto!"}, ValueError, "The 'gamma' parameter .* Got 'auto!' instead"),
         ({"begin": 5}, ValueError, "`begin` must be at most `max_epochs`=4, or labels are never updated; got 5. Lower"),
-        ({"begin": 0}, ValueError, "`begin` must be finite and at least 1, got 0"),
-        ({"begin": 0.0}, ValueError, "`begin` must be finite and above 0 and at most 1, got 0.0. A float is a share"),
-        ({"begin": 1.5}, ValueError, "`begin` must be .* at most 1, got 1.5. A float is a share"),
-        ({"begin": True}, TypeError, "`begin` must be an int, got True"),
-        ({"begin": "soon"}, ValueError, "`begin` must be one of 'auto'; got 'soon'. Or pass an epoch"),
-        ({"begin": None}, TypeError, "`begin` must be a number, got None"),
-        ({"window": 0}, ValueError, "`window` must be finite and at least 1, got 0"),
-        ({"window": 1.0}, ValueError, r"`window` must be an int of at least 1, or a float in \(0, 1\); got 1.0"),
-        ({"window": "10"}, TypeError, "`window` must be an int, got '10'"),
-        ({"cross_fit": -1}, ValueError, "`cross_fit` must be finite and at least 0, got -1. 0 or 1: one network"),
-        ({"cross_fit": 0.2}, TypeError, "`cross_fit` must be an int, got 0.2"),
-        ({"prior_momentum": 1.0}, ValueError, "`prior_momentum` must be below 1, got 1.0"),
-        ({"prior_momentum": -0.1}, ValueError, "`prior_momentum` must be finite and at least 0, got -0.1"),
+        (
+            {"begin": 0},
+            ValueError,
+            r"The 'begin' parameter .* \(0.0, inf\) or a str among {'auto'}. Got 0 in",
+        ),
+        ({"begin": 0.0}, ValueError, "The 'begin' parameter .* Got 0.0 instead"),
+        ({"begin": 1.5}, ValueError, "`begin` must be a whole number of epochs, or a share of them below 1; got 1.5"),
+        ({"begin": True}, TypeError, "`begin` must not be a bool, got True"),
+        ({"begin": "soon"}, ValueError, "The 'begin' parameter .* Got 'soon' instead"),
+        ({"begin": None}, TypeError, "The 'begin' parameter .* Got None instead"),
+        (
+            {"window": 0},
+            ValueError,
+            r"The 'window' parameter .* in the range \(0.0, inf\). Got 0 instead",
+        ),
+        ({"window": 1.5}, ValueError, "`window` must be a whole number of epochs, or the decay .* below 1; got 1.5"),
+        ({"window": "10"}, TypeError, "The 'window' parameter .* Got '10' instead"),
+        ({"cross_fit": -1}, ValueError, r"The 'cross_fit' parameter .* an int in the range \[0, inf\). Got -1 instead"),
+        ({"cross_fit": 0.2}, TypeError, "The 'cross_fit' parameter .* Got 0.2 instead"),
+        ({"net_params": {"prior_momentum": 1.0}}, ValueError, r"prior_momentum'\]` must be below 1, got 1.0"),
+        ({"net_params": {"prior_momentum": -0.1}}, ValueError, "prior_momentum.* must be finite and at least 0, got"),
         ({"n_relabel": 5}, ValueError, "`n_relabel`=5 limits hard labels; set `label_update='hard'`"),
-        ({"n_relabel": 0, "label_update": "hard"}, ValueError, "`n_relabel` must be finite and at least 1, got 0"),
-        ({"label_update": "Soft"}, ValueError, "`label_update` must be one of 'soft', 'hard'; got 'Soft'"),
+        ({"n_relabel": 0, "label_update": "hard"}, ValueError, "The 'n_relabel' parameter .* Got 0 instead"),
+        ({"label_update": "Soft"}, ValueError, "The 'label_update' parameter .*'soft'.* Got 'Soft' instead"),
         ({"class_prior": [0.5, 0.5]}, ValueError, "`class_prior` must have one entry per class of y, 3 .*; got 2"),
         ({"class_prior": [0.5, 0.5, 0.5]}, ValueError, r"`class_prior` must .*sum to 1, got .*1\.5.* Divide it"),
         ({"class_prior": [1.5, -0.5, 0]}, ValueError, "`class_prior` must be at least 0 .*got smallest entry -0.5"),
+        ({"class_prior": "estimate"}, ValueError, "The 'class_prior' parameter .*'uniform'.* Got 'estimate' instead"),
+        ({"class_prior": 0.3}, ValueError, "The 'class_prior' parameter .* or an array-like. Got 0.3 instead"),
         (
-            {"class_prior": "estimate"},
+            {"class_prior": [[0.3, 0.7]]},
             ValueError,
-            "`class_prior` must be one of 'uniform', 'given', .*Or pass",
+            "`class_prior` must be an array of numbers with 1 dimension",
         ),
-        ({"class_prior": 0.3}, ValueError, "`class_prior` must be an array of numbers with 1 dimension.*in the order"),
-        ({"max_epochs": 0}, ValueError, "`max_epochs` must be finite and at least 1, got 0"),
-        ({"max_epochs": 10.0}, TypeError, "`max_epochs` must be an int, got 10.0"),
-        ({"lr": 0}, ValueError, "`lr` must be finite and above 0, got 0"),
-        ({"batch_size": 0}, ValueError, "`batch_size` must be finite and at least 1"),
+        ({"max_epochs": 0}, ValueError, r"The 'max_epochs' parameter .* an int in the range \[1, inf\). Got 0 instead"),
+        ({"max_epochs": 10.0}, TypeError, "The 'max_epochs' parameter .* Got 10.0 instead"),
+        ({"lr": 0}, ValueError, r"The 'lr' parameter .* must be a float in the range \(0.0, inf\). Got 0 instead"),
+        ({"batch_size": 0}, ValueError, "The 'batch_size' parameter .* or a str among {'auto'}. Got 0 instead"),
+        ({"lr_schedule": "cosine"}, ValueError, "The 'lr_schedule' parameter .*'one_cycle'.* Got 'cosine' instead"),
+        ({"augment": "flip"}, ValueError, "The 'augment' parameter .*'crop_flip'.* a callable or None. Got 'flip'"),
+        ({"net_params": [0.9]}, TypeError, "The 'net_params' parameter .* 'dict' or None. Got"),
         (
-            {"lr_schedule": "cosine"},
+            {"net_params": {"max_grad_norm": 0}},
             ValueError,
-            "`lr_schedule` must be one of 'constant', 'decay', 'one_cycle'; got 'cosine'",
+            r"`net_params\['max_grad_norm'\]` must be finite and above 0, got 0. None does not clip",
         ),
-        ({"max_grad_norm": 0}, ValueError, "`max_grad_norm` must be finite and above 0, got 0. None does not clip"),
-        ({"retrain_epochs": -1}, ValueError, "`retrain_epochs` must be finite and at least 0"),
-        ({"retrain_lr": -1.0}, ValueError, "`retrain_lr` must be finite and above 0, got -1.0. None takes `lr`"),
-        ({"verbose": None}, TypeError, "`verbose` must be an int"),
-        ({"precision": "float16"}, ValueError, "`precision` must be one of 'auto', 'float32', 'bfloat16'"),
-        ({"label_store": "disk"}, ValueError, "`label_store` must be one of .auto., .device., .host., .file."),
+        ({"retrain_epochs": -1}, ValueError, "The 'retrain_epochs' parameter .* Got -1 instead"),
+        (
+            {"net_params": {"retrain_lr": -1.0}},
+            ValueError,
+            r"`net_params\['retrain_lr'\]` must be finite and above 0, got -1.0. Leave it out to take `lr`",
+        ),
+        ({"verbose": None}, TypeError, "The 'verbose' parameter .* Got None instead"),
+        (
+            {"net_params": {"precision": "float16"}},
+            ValueError,
+            r"`net_params\['precision'\]` must be one of 'float32', 'bfloat16'; got 'float16'. Leave it out",
+        ),
         ({"device": "cuda:99"}, ValueError, "`device` must be a device that is there, got 'cuda:99'.*device='auto'"),
         ({"augment": "crop_flip"}, ValueError, "`augment='crop_flip'` needs images"),
-        ({"optimizer": "SGD"}, TypeError, "`optimizer` must be a torch optimizer class such as .*, got 'SGD'"),
-        ({"optimizer": torch.optim.LBFGS}, ValueError, "`optimizer` must not need a closure"),
-        ({"optimizer_params": [0.9]}, TypeError, "`optimizer_params` must be a dict or None"),
+        (
+            {"net_params": {"optimizer": "SGD"}},
+            TypeError,
+            r"`net_params\['optimizer'\]` must be a torch optimizer class such as .*, got 'SGD'",
+        ),
+        ({"net_params": {"optimizer": torch.optim.LBFGS}}, ValueError, r"optimizer'\]` must not need a closure"),
+        ({"net_params": {"bfloat16": True}}, ValueError, r"not set 'bfloat16'. Use the parameter net_params\['prec"),
         ({"module": nn.Linear(5, 7)}, ValueError, r"got \(8, 7\)"),
         ({"module": nn.Sequential(nn.Linear(5, 3), nn.Softmax(1))}, ValueError, "probabilities"),
         ({"random_state": "seed"}, ValueError, "seed"),
@@ -101,13 +136,12 @@ def fails(blobs, quick):
         ({"net_params": {"train_split": None}}, ValueError, "must not set 'train_split'. noisyfit needs its own"),
         ({"net_params": {"iterator_train__shuffle": True}}, ValueError, "'iterator_train__shuffle': noisyfit sets it"),
         ({"net_params": {"optimizer__lr": 0.1}}, ValueError, "must not set 'optimizer__lr'. Use the parameter lr"),
-        ({"optimizer_params": {"lr": 0.1}}, ValueError, "`optimizer_params` must not set 'lr'"),
         ({"net_params": {"callbacks": EarlyStopping()}}, TypeError, "must be a list, got"),
         ({"net_params": {"callbacks": [EpochScoring("accuracy")]}}, ValueError, "EpochScoring: there are no valid"),
         ({"net_params": {"callbacks": [EarlyStopping()]}}, ValueError, "EarlyStopping.*Lower `max_epochs`"),
         ({"module_params": {"hiden": 3}}, TypeError, "`module` could not be made with the arguments .*hiden"),
         ({"net_params": {"callbacks": [("stop", EarlyStopping)]}}, ValueError, "EarlyStopping"),
-        ({"optimizer_params": {"momentun": 0.9}}, ValueError, "`optimizer_params` do not fit .*momentun"),
+        ({"net_params": {"optimizer__momentun": 0.9}}, ValueError, "`net_params` do not fit .*momentun"),
         ({"net_params": {"no_such_parameter": 1}}, ValueError, "`net_params` .*skorch.*no_such_parameter"),
     ],
 )
@@ -390,13 +424,13 @@ def test_a_result_that_has_collapsed_warns(blobs, quick):
 def test_weights_that_diverge_in_the_last_step(blobs, quick):
     X, y, _ = blobs
     with pytest.raises(TrainingDivergedError, match="weights are not finite after the last epoch. Lower `lr`"):
-        quick(nn.Linear(5, 3), max_epochs=1, batch_size=1000, lr=1e38, max_grad_norm=None).fit(X * 1e3, y)
+        quick(nn.Linear(5, 3), max_epochs=1, batch_size=1000, lr=1e38, net_params=UNCLIPPED).fit(X * 1e3, y)
 
 
 def test_retraining_that_diverges_names_its_rate(blobs, quick):
     X, y, _ = blobs
-    with pytest.raises(TrainingDivergedError, match="In retraining, .*Lower `retrain_lr` or set"):
-        quick(retrain_epochs=9, retrain_lr=1e38, max_grad_norm=None).fit(X, y)
+    with pytest.raises(TrainingDivergedError, match=r"In retraining, .*Lower `net_params\['retrain_lr'\]` or set"):
+        quick(retrain_epochs=9, net_params=UNCLIPPED | {"retrain_lr": 1e38}).fit(X, y)
 
 
 def test_images_in_another_range_than_in_fit(quick):
@@ -428,6 +462,20 @@ def test_evidence_with_one_network_warns(blobs, quick):
         quick(gamma=1).fit(blobs[0], blobs[1])
 
 
+def test_a_begin_that_used_to_be_a_share_warns(blobs, quick):
+    with pytest.warns(UserWarning, match="begin=1.0 is the first epoch now.* begin=4, which is `max_epochs`"):
+        clf = quick(begin=1.0).fit(blobs[0], blobs[1])
+    np.testing.assert_array_equal(clf.soft_labels_, quick(begin=1).fit(blobs[0], blobs[1]).soft_labels_)
+
+
+def test_the_earlier_name_of_the_damped_evidence_warns(blobs, quick):
+    params = {"cross_fit": 3, "begin": 2}
+    with pytest.warns(FutureWarning, match="gamma='auto' is called 'damped' now"):
+        clf = quick(gamma="auto", **params).fit(blobs[0], blobs[1])
+    damped = quick(gamma="damped", **params).fit(blobs[0], blobs[1])
+    np.testing.assert_array_equal(clf.soft_labels_, damped.soft_labels_)
+
+
 def test_plain_training_does_not_warn(blobs, quick):
     X, y, _ = blobs
     quick(alpha=0, beta=0).fit(X, y)
@@ -436,7 +484,7 @@ def test_plain_training_does_not_warn(blobs, quick):
 def test_a_loss_that_is_no_longer_finite(blobs, quick):
     X, y, _ = blobs
     module = nn.Sequential(nn.Linear(5, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 3))
-    clf = quick(module, lr=1e6, max_grad_norm=None, max_epochs=20)
+    clf = quick(module, lr=1e6, net_params=UNCLIPPED, max_epochs=20)
     with pytest.raises(
         TrainingDivergedError,
         match=r"In joint optimisation, the loss is not finite at epoch \d+: L_c .*Lower `lr` or set",

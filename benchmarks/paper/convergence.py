@@ -63,14 +63,13 @@ def new_net(budget: Budget, data: Cifar) -> JointNet:
     return build_net(
         budget.make_network(),
         device=device,
-        bfloat16=use_bfloat16("auto", device, data.X.shape[1:]),
+        bfloat16=use_bfloat16(None, device, data.X.shape[1:]),
         augment=budget.augment,
         sparse=False,
         optimizer=torch.optim.SGD,
-        optimizer_params={"momentum": 0.9, "weight_decay": budget.weight_decay},
         lr=budget.lr,
         batch_size=BATCH_SIZE,
-        net_params={},
+        net_params={"optimizer__momentum": 0.9, "optimizer__weight_decay": budget.weight_decay},
     )
 
 

@@ -50,8 +50,10 @@ def fit(train: ImageFolder, args: argparse.Namespace) -> JointOptimizationClassi
     workers = {"iterator_train__num_workers": args.workers, "iterator_valid__num_workers": args.workers}
     paper = JointOptimizationClassifier.paper_params("asymmetric", rate=0.4)
     paper |= {"max_epochs": args.epochs, "begin": max(1, args.epochs // 3), "retrain_epochs": args.epochs // 2}
-    paper |= {"module": None, "augment": "crop_flip", "precision": "auto", "retrain_lr": None, "lr": args.lr}
-    return JointOptimizationClassifier(**paper, net_params=workers, random_state=0, verbose=1).fit(train, train.y)
+    for name in ("precision", "retrain_lr"):  # what is fast here, and the rate of the first step
+        del paper["net_params"][name]
+    paper |= {"module": None, "augment": "crop_flip", "lr": args.lr, "net_params": paper["net_params"] | workers}
+    return JointOptimizationClassifier(**paper, random_state=0, verbose=1).fit(train, train.y)
 
 
 def write_small_folder(folder: Path, data: str | None) -> dict[Path, str]:

@@ -16,16 +16,17 @@ DEFAULTS = {name: JointOptimizationClassifier().get_params()[name] for name in P
 
 def classifier(budget: Budget, seed: int, **params: Any) -> JointOptimizationClassifier:
     """Give a classifier with the settings of a budget, and its own where they are given."""
+    momentum = {"optimizer__momentum": 0.9, "optimizer__weight_decay": budget.weight_decay}
     shared = {
         "module": budget.make_network,
         "max_epochs": budget.epochs,
         "lr": budget.lr,
-        "optimizer_params": {"momentum": 0.9, "weight_decay": budget.weight_decay},
         "batch_size": BATCH_SIZE,
         "augment": budget.augment,
         "device": budget.device,
         "random_state": seed,
     }
+    params["net_params"] = momentum | params.get("net_params", {})
     return JointOptimizationClassifier(**(shared | PAPER | params))
 
 
@@ -33,7 +34,8 @@ def fit(budget: Budget, data: Cifar, seed: int, **params: Any) -> tuple[JointOpt
     """Fit, and give test accuracy and recovery accuracy by epoch."""
     tested = data._replace(X_test=data.X_test[: budget.n_tested], y_test=data.y_test[: budget.n_tested])
     accuracy = TestAccuracy(tested)
-    clf = classifier(budget, seed, net_params={"callbacks": [accuracy]}, **params).fit(data.X, data.y_given)
+    params["net_params"] = {"callbacks": [accuracy]} | params.get("net_params", {})
+    clf = classifier(budget, seed, **params).fit(data.X, data.y_given)
     recovery = LabelHistoryDisplay.from_estimator(clf, y_clean=data.y_clean).recovery
     return clf, {
         **best_last(accuracy.by_epoch),

@@ -47,7 +47,11 @@ def fast_settings(budget: Budget) -> dict[str, Any]:
         "max_epochs": max(2, budget.epochs * 4 // 25),
         "batch_size": 512,
         "lr": 0.1,
-        "optimizer_params": {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4},
+        "net_params": {
+            "optimizer__momentum": 0.9,
+            "optimizer__nesterov": True,
+            "optimizer__weight_decay": 5e-4,
+        },
         "augment": "crop_flip",
     }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 from typing import Any, NamedTuple
 
 from ..files.states import check_like
@@ -58,7 +57,7 @@ class BeginRule:
         if self.auto:
             self.earliest, self.latest = min(self._late, _PATIENCE), self._late if rows_wait else max_epochs
         else:
-            self.latest = int(begin) if isinstance(begin, numbers.Integral) else max(1, round(begin * max_epochs))
+            self.latest = int(begin) if begin >= 1 else max(1, round(begin * max_epochs))
             self.earliest = self.latest
 
     def wait(self, waiting: Waiting, unseen_agreement: float) -> Waiting:

@@ -19,7 +19,7 @@ from .problem import Problem
 __all__ = ["fingerprint"]
 
 # what has no influence on the result, or is told by the data as they were checked
-_LEFT_OUT = ("checkpoint", "checkpoint_every", "verbose", "label_store", "device", "random_state")
+_LEFT_OUT = ("checkpoint", "verbose", "device", "random_state")
 _CALLER_OF_FIT = 5  # as a stacklevel: past fingerprint, _open_checkpoint, fit and scikit-learn's decorator
 
 

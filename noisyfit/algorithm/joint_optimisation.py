@@ -91,8 +91,10 @@ class JointOptimization:
         # outputs that are older than the window would never be averaged
         records = params.window < 1 or epoch > self.parts.begin.earliest - params.window
         outputs = state.outputs if records else None
-        end = trainer.run_epoch(epoch, state.labels, state.class_prior, outputs, state.phase is not Phase.GIVEN)
-        return state.after(epoch=epoch, waiting=self.parts.begin.wait(state.waiting, end.unseen_agreement)), end
+        all_rows = state.phase is not Phase.GIVEN
+        end = trainer.run_epoch(epoch, state.labels, state.class_prior, outputs, all_rows, state.mean)
+        waiting = self.parts.begin.wait(state.waiting, end.unseen_agreement)
+        return state.after(epoch=epoch, waiting=waiting, mean=end.mean), end
 
     def _y_step(self, state: FitState) -> FitState:
         """Turn averaged outputs into labels (eqs 6 and 7), weighed by the given labels where `gamma` says so."""

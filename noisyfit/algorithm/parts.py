@@ -23,10 +23,10 @@ from ..rows.storage import choose_place
 from .begin import BeginRule, Waiting
 from .labels import GivenLabels, Labels
 from .outputs import bytes_of_outputs, remember_outputs
-from .parameters import resolve_batch_size
+from .parameters import NetSettings, resolve_batch_size
 from .problem import Problem
 from .state import FitState, Phase
-from .trainer import Stage, Trainer
+from .trainer import NO_MEAN, Stage, Trainer
 
 __all__ = ["Parts"]
 
@@ -66,6 +66,7 @@ class Parts:
             noise=noise_as_given(given.codes, given.n_classes, given.weight),
             class_prior=problem.class_prior,
             waiting=Waiting(),
+            mean=NO_MEAN,
         )
 
     @contextlib.contextmanager
@@ -84,7 +85,7 @@ class Parts:
     def _place(self) -> str:
         """Where the outputs are remembered, and with them the labels."""
         n_bytes = bytes_of_outputs(len(self.problem.codes), len(self.problem.classes), self._window)
-        return choose_place(self.params.label_store, n_bytes, self.problem.device)
+        return choose_place(n_bytes, self.problem.device)
 
     @cached_property
     def given(self) -> GivenLabels:
@@ -111,9 +112,10 @@ class Parts:
             lr_parameter="lr",
             alpha=params.alpha,
             beta=params.beta,
-            max_grad_norm=params.max_grad_norm,
+            max_grad_norm=self._net_settings.max_grad_norm,
             schedule=params.lr_schedule,
             max_epochs=params.max_epochs,
+            prior_momentum=self._net_settings.prior_momentum,
         )
 
     @cached_property
@@ -122,10 +124,10 @@ class Parts:
         params = self.params
         return Stage(
             name="retraining",
-            lr_parameter="lr" if params.retrain_lr is None else "retrain_lr",
+            lr_parameter="lr" if self._net_settings.retrain_lr is None else "net_params['retrain_lr']",
             alpha=0.0,
             beta=0.0,
-            max_grad_norm=params.max_grad_norm,
+            max_grad_norm=self._net_settings.max_grad_norm,
             schedule="steps",
             max_epochs=params.retrain_epochs,
         )
@@ -147,25 +149,29 @@ class Parts:
 
     def retraining_net(self) -> JointNet:
         """Give the network of step 2, initialised anew."""
-        return self._build_net(getattr(self.params, self.retraining_stage.lr_parameter), n_networks=1)
+        lr = self._net_settings.retrain_lr
+        return self._build_net(self.params.lr if lr is None else lr, n_networks=1)
 
     def _build_net(self, lr: float, n_networks: int) -> JointNet:
-        params, rows, device = self.params, self.problem.rows, self.problem.device
+        params, rows, device, settings = self.params, self.problem.rows, self.problem.device, self._net_settings
         net = build_net(
-            combine_networks(self._make_network, n_networks, params.optimizer),
+            combine_networks(self._make_network, n_networks, settings.optimizer),
             device=device,
-            bfloat16=use_bfloat16(params.precision, device, rows.item_shape),
+            bfloat16=use_bfloat16(settings.precision, device, rows.item_shape),
             augment=as_augmentation(params.augment, rows.item_shape),
             sparse=rows.sparse,
-            optimizer=params.optimizer,
-            optimizer_params=params.optimizer_params or {},
+            optimizer=settings.optimizer,
             lr=lr,
             batch_size=resolve_batch_size(params.batch_size, len(rows)),
-            net_params=params.net_params or {},
+            net_params=settings.skorch,
         )
         self.ranks.share_weights(net.module_)
         self.ranks.draw_apart()
         return net
+
+    @cached_property
+    def _net_settings(self) -> NetSettings:
+        return NetSettings.of(self.params.net_params)
 
     @cached_property
     def _make_network(self) -> Any:

@@ -17,6 +17,7 @@ from .begin import Waiting
 from .labels import Change, Labels
 from .outputs import Outputs
 from .progress import check_rows
+from .trainer import MeanSoFar
 
 __all__ = ["FitState", "Phase"]
 
@@ -56,6 +57,17 @@ def _as_prior(kept: Any, state: FitState) -> Tensor:
     return prior
 
 
+def _as_mean(kept: Any, state: FitState) -> MeanSoFar:
+    log_mean, n_batches = kept
+    check_count("batches of the mean prediction", n_batches)
+    if log_mean is None:
+        return MeanSoFar(None, n_batches)
+    n_networks, n_classes = getattr(state.net.module_, "n_networks", None), state.labels.n_classes
+    shape = [n_classes] if n_networks is None else [n_networks, n_classes]
+    check_numbers("the mean prediction", log_mean, torch.float32, shape, high=1.0)
+    return MeanSoFar(log_mean.to(state.class_prior.device), n_batches)
+
+
 def _as_judgement(kept: Any, state: FitState) -> Judgement | None:
     return judgement_from(kept, len(state.labels.codes), state.labels.n_classes)
 
@@ -92,6 +104,7 @@ class FitState:
     noise: NoiseMatrix
     class_prior: Annotated[Tensor, _as_prior]  # (n_classes,), float32
     waiting: Waiting  # for the first update of the labels
+    mean: Annotated[MeanSoFar, _as_mean]  # prediction, where it is one of many batches
     judgement: Annotated[Judgement | None, _as_judgement] = None
     changes: Annotated[tuple[Change, ...], _as_changes] = ()  # of each update
     history: Annotated[tuple[dict[str, Any], ...], _as_history] = ()  # a row an epoch

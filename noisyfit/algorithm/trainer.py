@@ -14,16 +14,16 @@ from skorch.utils import TeeGenerator
 from torch import Tensor
 
 from ..exceptions import TrainingDivergedError
-from ..losses import ObjectiveStep, objective_gradient, objective_terms, sum_of_terms
+from ..losses import ObjectiveStep, RunningMean, objective_gradient, objective_terms, sum_of_terms
 from ..machine.random_state import give_way
 from ..machine.ranks import Ranks
 from ..nets.ensembles import clip_gradients
 from ..nets.net import JointNet, softmax_rows
 from ..rows.rows import Rows
 from .labels import Labels
-from .outputs import Outputs
+from .outputs import Outputs, share_of_earlier
 
-__all__ = ["EpochEnd", "Stage", "Trainer", "learning_rate_factor"]
+__all__ = ["NO_MEAN", "EpochEnd", "MeanSoFar", "Stage", "Trainer", "learning_rate_factor"]
 
 _STRETCH = 1 << 18  # outputs whose labels are looked up and recorded at a time
 
@@ -39,6 +39,7 @@ class Stage:
     max_grad_norm: float | None
     schedule: str  # of `learning_rate_factor`
     max_epochs: int
+    prior_momentum: float = 0.0
 
 
 class _Known(NamedTuple):
@@ -72,11 +73,27 @@ def learning_rate_factor(schedule: str, epoch: int, max_epochs: int) -> float:
     return 1.0
 
 
+class MeanSoFar(NamedTuple):
+    """Mean prediction over the batches so far; one counts `prior_momentum` times as much as the next."""
+
+    log_mean: Tensor | None = None  # (n_classes,) or, of several networks, (k, n_classes): its logarithm
+    n_batches: int = 0
+
+    def running(self, momentum: float) -> RunningMean | None:
+        """Give it as the objective takes it."""
+        share = share_of_earlier(momentum, self.n_batches) if self.n_batches else 0.0
+        return None if self.log_mean is None or not share else RunningMean(self.log_mean, share)
+
+
+NO_MEAN = MeanSoFar()
+
+
 class EpochEnd(NamedTuple):
     """What an epoch tells of itself."""
 
     losses: Tensor  # (4,), on the CPU: means of the loss, L_c, L_p and L_e
     unseen_agreement: float  # share of outputs that name a given label which their network left out; NaN without any
+    mean: MeanSoFar  # mean prediction after it
 
 
 class _Rows(NamedTuple):
@@ -94,6 +111,7 @@ class _Epoch:
     labels: Labels
     class_prior: Tensor
     outputs: Outputs | None
+    mean: MeanSoFar
     counts: Tensor  # (2,): how many outputs named a given label that their network left out, and of how many
 
 
@@ -160,7 +178,13 @@ class Trainer:
         self.net.notify("on_train_end", X=self.rows, y=None)
 
     def run_epoch(
-        self, epoch: int, labels: Labels, class_prior: Tensor, outputs: Outputs | None = None, all_rows: bool = True
+        self,
+        epoch: int,
+        labels: Labels,
+        class_prior: Tensor,
+        outputs: Outputs | None = None,
+        all_rows: bool = True,
+        mean: MeanSoFar = NO_MEAN,
     ) -> EpochEnd:
         """θ-step: one epoch on fixed labels.
 
@@ -176,13 +200,15 @@ class Trainer:
             Where the outputs of all samples are recorded; None for nowhere.
         all_rows : bool
             Whether samples that are held out join in.
+        mean : MeanSoFar
+            Mean prediction of the epochs before.
         """
         net = self.net
         net.notify("on_epoch_begin", dataset_train=self.rows, dataset_valid=None)
         self._set_rate(epoch)
         net.module_.train()
         rows = self._split(None if all_rows else self.held_out)
-        now = _Epoch(labels, class_prior, outputs, torch.zeros(2, device=self._device))
+        now = _Epoch(labels, class_prior, outputs, mean, torch.zeros(2, device=self._device))
         terms = self._train_on_all(now, rows.trained)
         loss = terms @ torch.tensor([1.0, self.stage.alpha, self.stage.beta])
         if not torch.isfinite(loss):
@@ -197,7 +223,8 @@ class Trainer:
         net.history.record("train_loss", float(loss))
         net.history.record("train_loss_best", float(loss) < min(earlier, default=float("inf")))
         net.notify("on_epoch_end", dataset_train=self.rows, dataset_valid=None)
-        return EpochEnd(torch.cat([loss[None], terms]), n_agreed / n_unseen if n_unseen else math.nan)
+        agreement = n_agreed / n_unseen if n_unseen else math.nan
+        return EpochEnd(torch.cat([loss[None], terms]), agreement, now.mean)
 
     def _split(self, left_out: Tensor | None) -> _Rows:
         out = torch.zeros(len(self.rows), dtype=torch.bool) if left_out is None else left_out
@@ -282,7 +309,10 @@ class Trainer:
             stage.alpha,
             stage.beta,
             part.weight,
+            now.mean.running(stage.prior_momentum),
         )
+        if stage.prior_momentum:
+            now.mean = MeanSoFar(step.log_mean, now.mean.n_batches + 1)
         logits.backward(step.gradient[..., own, :])
         self.ranks.add_up_gradients(net.module_)
         if stage.max_grad_norm is not None:
@@ -333,7 +363,7 @@ class Trainer:
                 group["lr"] *= factor / before
 
     def _diverged(self, what: str) -> TrainingDivergedError:
-        clip = " or set `max_grad_norm`" if self.stage.max_grad_norm is None else ""
+        clip = " or set `net_params['max_grad_norm']`" if self.stage.max_grad_norm is None else ""
         remedy = f"Lower `{self.stage.lr_parameter}`{clip}, or look for extreme values in X."
         return TrainingDivergedError(f"In {self.stage.name}, the {what}. {remedy}")
 

@@ -45,7 +45,7 @@ class NoCheckpoint:
         yield
 
     def after_epoch(self, step: int, epoch: int, state: Any) -> None:
-        """Write what the callable `state` gives, if it is time to."""
+        """Write what the callable `state` gives."""
 
     def result(self) -> dict[str, Any] | None:
         """Give the result of a finished fit."""
@@ -62,14 +62,12 @@ class Checkpoint(NoCheckpoint):
     ----------
     folder : Path
         Of this fit alone; made if need be.
-    every : int
-        A state is written after every so many epochs.
     ranks : Ranks
         The processes of the training: all read, the first one writes.
     """
 
-    def __init__(self, folder: Path, every: int, ranks: Ranks):
-        self.folder, self._every, self._ranks = folder, every, ranks
+    def __init__(self, folder: Path, ranks: Ranks):
+        self.folder, self._ranks = folder, ranks
         self._last: dict[str, Any] | None = None
         self._seed = -1
         self._read_from, self._earlier = folder, list[Path]()
@@ -90,9 +88,7 @@ class Checkpoint(NoCheckpoint):
         return self._last if self._last is not None and self._last["step"] >= step else None
 
     def after_epoch(self, step: int, epoch: int, state: Any) -> None:
-        """Write what the callable `state` gives, if it is time to; the state before stays until then."""
-        if epoch % self._every:
-            return
+        """Write what the callable `state` gives; the state before stays until then."""
         parts = state()  # in all processes of a training, which exchange their random states
         is_finished = (self.folder / _RESULT).exists()  # by another one that runs the same fit
         if is_finished or not self._ranks.is_first:
@@ -194,7 +190,7 @@ def _lock(folder: Path, exclusive: bool) -> Iterator[bool]:
         yield locked
 
 
-def open_checkpoint(checkpoint: Any, every: int, name: str, ranks: Ranks | None = None) -> Checkpoint:
+def open_checkpoint(checkpoint: Any, name: str, ranks: Ranks | None = None) -> Checkpoint:
     """Give the checkpoint of a fit of that name in the folder of the parameter `checkpoint`; raise if it is no use."""
     folder = Path(checkpoint) / name
     try:
@@ -208,4 +204,4 @@ def open_checkpoint(checkpoint: Any, every: int, name: str, ranks: Ranks | None 
         ) from error
     with contextlib.suppress(OSError):
         probe.unlink()
-    return Checkpoint(folder, every, ranks or Ranks())
+    return Checkpoint(folder, ranks or Ranks())

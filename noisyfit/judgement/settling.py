@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.stats import norm
 
-from ..files.states import check_count, check_like, check_numbers
+from ..files.states import check_count, check_like, check_numbers, is_number, outline
 from ..rows.storage import row_blocks
 from .belief import Codes
 from .decision import ExpectedGain, Judgement, choose_rows, expected_gain, interval_of, outwards
@@ -383,10 +383,15 @@ def inquiry_from(given: Codes, judgement: Judgement, kept: dict[str, Any]) -> In
     if groups is not None:
         check_numbers("groups", groups, "i8", [n_rows], 0, n_rows - 1)
     check_like("whether the judgement rests on checks", kept["learned"], False)
-    check_numbers("margin", np.array(kept["margin"], float), "f8", [], 0, 1)
+    _check_within("margin", kept["margin"], 0, 1)
     if guarantee is not None:
-        check_numbers("guarantee", np.array(guarantee, float), "f8", [], 0.5, MOST_CERTAIN)
+        _check_within("guarantee", guarantee, 0.5, MOST_CERTAIN)
     return Inquiry(given, judgement, kept["margin"], groups, checks, seeds, at_fit, kept["learned"], guarantee)
+
+
+def _check_within(what: str, value: Any, low: float, high: float) -> None:
+    if not is_number(value) or not low <= value <= high:
+        raise ValueError(f"{what} must be a number from {low} to {high}, got {outline(value)}")
 
 
 def _checks_from(kept: Any, n_rows: int, n_classes: int) -> Checks:

@@ -29,13 +29,13 @@ def resolve_device(device: Any) -> torch.device:
     return resolved
 
 
-def use_bfloat16(precision: str, device: torch.device, item_shape: tuple[int, ...]) -> bool:
+def use_bfloat16(precision: str | None, device: torch.device, item_shape: tuple[int, ...]) -> bool:
     """Decide whether the network runs in bfloat16; the losses never do.
 
-    "auto" takes it for images where the processor has instructions for it: small fully connected networks spend
+    None takes it for images where the processor has instructions for it: small fully connected networks spend
     their time elsewhere.
     """
-    if precision != "auto":
+    if precision is not None:
         return precision == "bfloat16"
     if len(item_shape) != 3:
         return False

@@ -8,8 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._validation import check_choice
-
 __all__ = ["Augmentation", "as_augmentation", "crop_flip"]
 
 Augmentation = Callable[[Tensor], Tensor]
@@ -34,7 +32,6 @@ def as_augmentation(augment: Any, item_shape: tuple[int, ...]) -> Augmentation |
     """Give the function that the `augment` parameter stands for."""
     if augment is None or (callable(augment) and not isinstance(augment, str)):
         return augment
-    check_choice("augment", augment, ("crop_flip",))
     if len(item_shape) != 3:
         raise ValueError(
             "`augment='crop_flip'` needs images, X of shape (n, channels, height, width); "

@@ -187,12 +187,14 @@ def build_net(
     augment: Augmentation | None,
     sparse: bool,
     optimizer: Any,
-    optimizer_params: dict[str, Any],
     lr: float,
     batch_size: int,
     net_params: dict[str, Any],
 ) -> JointNet:
-    """Build an initialised skorch net around a network, which it trains in place; `sparse` is of the rows."""
+    """Build an initialised skorch net around a network, which it trains in place.
+
+    `sparse` is of the rows; `net_params` has what skorch names, with the keywords of the optimizer but for its rate.
+    """
     channels_last = channels_last_is_safe(module, device)
     if channels_last:
         module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -200,7 +202,7 @@ def build_net(
     first_layer = sparse_first_layer(module) if takes_it else None
     if first_layer is not None:
         first_layer.lay_by_feature()
-    params = {f"optimizer__{name}": value for name, value in optimizer_params.items()} | net_params
+    params = dict(net_params)
     if can_fuse(optimizer, params, module, device):
         params["optimizer__fused"] = True
     if isinstance(params.get("callbacks"), list):
@@ -223,9 +225,7 @@ def build_net(
         )
         return net.initialize()
     except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"`net_params` or `optimizer_params` do not fit skorch, {optimizer!r} or the network: {error}"
-        ) from error
+        raise ValueError(f"`net_params` do not fit skorch, {optimizer!r} or the network: {error}") from error
 
 
 def can_fuse(optimizer: Any, net_params: dict[str, Any], module: nn.Module, device: torch.device) -> bool:

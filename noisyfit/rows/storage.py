@@ -11,9 +11,8 @@ import psutil
 import torch
 from torch import Tensor
 
-__all__ = ["PLACES", "choose_place", "empty", "row_blocks", "row_slices"]
+__all__ = ["choose_place", "empty", "row_blocks", "row_slices"]
 
-PLACES = ("device", "host", "file")
 _LARGEST_SHARE = 0.5  # of what is free
 _BLOCK = 1 << 18  # numbers: a block fits into a processor's cache
 
@@ -28,13 +27,11 @@ def row_blocks(n_rows: int, n_classes: int) -> list[slice]:
     return row_slices(n_rows, max(1, _BLOCK // n_classes))
 
 
-def choose_place(label_store: str, n_bytes: int, device: torch.device) -> str:
-    """Resolve "auto": the first place where so many bytes take no more than half of what is free.
+def choose_place(n_bytes: int, device: torch.device) -> str:
+    """Give the first place where so many bytes take no more than half of what is free.
 
     Parameters
     ----------
-    label_store : str
-        One of `PLACES`, or "auto".
     n_bytes : int
         Size of the memory.
     device : torch.device
@@ -42,13 +39,11 @@ def choose_place(label_store: str, n_bytes: int, device: torch.device) -> str:
 
     Returns
     -------
-    str
-        One of `PLACES`.
+    {"device", "host", "file"}
+        On the device, in the host's memory or in a temporary file.
     """
-    if device.type not in ("cpu", "cuda") and label_store != "file":
+    if device.type not in ("cpu", "cuda"):
         return "host"  # the memory is the same, and integers of 16 bits are not everywhere
-    if label_store != "auto":
-        return label_store
     if device.type == "cuda" and n_bytes <= _LARGEST_SHARE * torch.cuda.mem_get_info(device)[0]:
         return "device"
     return "host" if n_bytes <= _LARGEST_SHARE * psutil.virtual_memory().available else "file"
