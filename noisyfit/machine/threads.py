@@ -25,7 +25,7 @@ from threadpoolctl import ThreadpoolController
 
 __all__ = ["n_cores", "one_blas_thread", "one_thread", "threads_beside", "threads_for"]
 
-# multiplications of a batch, forward; below it all cores took four to fifteen times as long as one thread beside other
+# multiplications of a batch, forward; below it all cores took six to sixteen times as long as one thread beside other
 # work, above it two to four times: benchmarks/threads.py. What they save on an idle machine is not measured yet
 _WORTH_THREADS = 250_000_000
 
