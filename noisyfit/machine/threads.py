@@ -25,8 +25,8 @@ from threadpoolctl import ThreadpoolController
 
 __all__ = ["n_cores", "one_blas_thread", "one_thread", "threads_beside", "threads_for"]
 
-# multiplications of a batch, forward; below it all cores save at most a quarter of a step on an idle machine, and cost
-# several times its time on a busy one: benchmarks/threads.py
+# multiplications of a batch, forward; below it all cores took six to sixteen times as long as one thread beside other
+# work, above it two to four times: benchmarks/threads.py. What they save on an idle machine is not measured yet
 _WORTH_THREADS = 250_000_000
 
 _OF_OPENMP = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")  # torch's MKL and OpenMP follow either
