@@ -113,7 +113,7 @@ def what_the_pages_speak_of(folder):
     """The data that the code blocks of a page take for granted, small."""
     digits, labels = load_digits(return_X_y=True)
     wines, kind = load_wine(return_X_y=True)
-    X, y = digits[:150].astype(np.float32), labels[:150]
+    X, y = digits[:90].astype(np.float32), labels[:90]
     X.tofile(folder / "X.bin")
     (folder / "decisions.csv").write_text("row,index,given_label,proposed_label,decision,label\n")
     clf = noisyfit.JointOptimizationClassifier(max_epochs=2, random_state=0).fit(X, y)
@@ -135,8 +135,16 @@ def what_the_pages_speak_of(folder):
     }
 
 
+@pytest.fixture
+def few_epochs(monkeypatch, thorough):
+    """Fits take three epochs where a page or an example does not say how many; sixty in `make all`."""
+    if not thorough:
+        monkeypatch.setitem(noisyfit.JointOptimizationClassifier.__init__.__kwdefaults__, "max_epochs", 3)
+
+
 @pytest.mark.parametrize("page", PAGES_WITH_CODE)
 @pytest.mark.filterwarnings("ignore:All given labels are kept", "ignore:All corrected labels are")
+@pytest.mark.usefixtures("few_epochs")
 def test_every_code_block_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = what_the_pages_speak_of(tmp_path)
@@ -164,6 +172,7 @@ def test_the_map_of_equations_names_what_there_is():
 
 
 @pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive")
+@pytest.mark.usefixtures("few_epochs")
 def test_the_demo_runs(tmp_path, monkeypatch):
     """The other examples run when the documentation is built, as its gallery."""
     monkeypatch.chdir(tmp_path)

@@ -558,6 +558,7 @@ def test_deeply_nested_json_is_refused(saved):
         JointOptimizationClassifier.load(saved)
 
 
+@pytest.mark.thorough
 def test_a_saved_model_loads_in_a_new_process(saved):
     code = f"import noisyfit; print(noisyfit.JointOptimizationClassifier.load({str(saved)!r}).n_iter_)"
     root = Path(noisyfit.__file__).parents[1]
