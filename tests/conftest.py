@@ -8,7 +8,6 @@ import pytest
 import torch
 from sklearn.datasets import load_digits, make_blobs
 
-import noisyfit.judgement.witness
 from noisyfit import JointOptimizationClassifier
 from noisyfit.noise import corrupt_labels, symmetric_noise
 
@@ -22,22 +21,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 def seeded():
     """Networks made inside a test begin with the same weights in every run."""
     torch.manual_seed(0)
-
-
-@pytest.fixture(scope="session")
-def thorough(request):
-    """Whether the tests marked as thorough were asked for: the others then save no time either."""
-    return request.config.getoption("markexpr") != "not thorough"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def few_trees(thorough):
-    """A twentieth of the second witness's trees, most of the time of a small fit; all of them in `make all`."""
-    with pytest.MonkeyPatch.context() as patch:
-        if not thorough:
-            patch.setattr(noisyfit.judgement.witness, "_TREES", 10)
-            patch.setattr(noisyfit.judgement.witness, "_TREES_AT_A_TIME", 5)
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -51,7 +51,7 @@ class NoiseMatrix:
     Examples
     --------
     >>> import torch
-    >>> from noisyfit.noise import NoiseMatrix
+    >>> from noisyfit.judgement.noise_matrix import NoiseMatrix
     >>> given = torch.tensor([0, 0, 1])
     >>> noise = NoiseMatrix(given, n_classes=2)
     >>> noise.step(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]))
