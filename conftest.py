@@ -15,9 +15,9 @@ def thorough(request):
 
 @pytest.fixture(autouse=True, scope="module")
 def few_trees(thorough):
-    """A tenth of the second witness's trees, most of the time of a small fit; all of them in `make all`."""
+    """A twentieth of the second witness's trees, most of the time of a small fit; all of them in `make all`."""
     with pytest.MonkeyPatch.context() as patch:
         if not thorough:
-            patch.setattr(noisyfit.judgement.witness, "_TREES", 20)
+            patch.setattr(noisyfit.judgement.witness, "_TREES", 10)
             patch.setattr(noisyfit.judgement.witness, "_TREES_AT_A_TIME", 5)
         yield

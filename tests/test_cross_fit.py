@@ -107,6 +107,7 @@ def test_inputs_of_other_kinds_give_the_same_fit(blobs, cross_fitted, kind, tmp_
     np.testing.assert_array_equal(clf.soft_labels_, expected.soft_labels_)
 
 
+@pytest.mark.thorough
 def test_rows_of_weight_0_get_a_label(blobs, cross_fitted):
     X, y, y_clean = blobs
     weight = np.ones(90)
