@@ -3,23 +3,38 @@ PYTHON ?= python3
 BIN := .venv/bin
 # the library chooses threads for fits; this is for torch and NumPy around them, which spin on a busy machine
 export OMP_NUM_THREADS ?= 1
+# a worker for each core; each needs half a gigabyte
+PYTEST := python -m pytest -n logical --maxprocesses 8 --dist worksteal
+COVERAGE := --cov --cov-report=term
 
-.PHONY: demo test fuzz test-oldest test-wheel lint docs linkcheck bench judge clean
+.PHONY: demo test all test-all gallery browser fuzz test-oldest test-wheel lint docs linkcheck bench judge clean
 
 demo: .venv/.plot
 	$(BIN)/python examples/demo.py
 
+# what CI runs: all but the tests marked as thorough
 test: .venv/.test
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/$(PYTEST) $(COVERAGE)
+
+# all that is checked anywhere but in `make fuzz`, one after the other
+all: lint gallery test-all
+
+# those marked as thorough, too, with a hundredth of the made-up inputs of `make fuzz`
+test-all: .venv/.test
+	NOISYFIT_FUZZ=0.01 $(BIN)/$(PYTEST) -m "" $(COVERAGE)
+
+# the review page in a browser, where /usr/bin/chromium and chromedriver are there
+browser: .venv/.test
+	$(BIN)/$(PYTEST) -m "" tests/test_review_page.py tests/test_review_checks.py
 
 # a hundred times as many made-up inputs and files as the tests have, and a hundred kills: hours
 fuzz: .venv/.test
-	NOISYFIT_FUZZ=1 $(BIN)/python -m pytest tests/test_fuzz*.py tests/test_image_files.py tests/test_checkpoint.py
+	NOISYFIT_FUZZ=1 $(BIN)/python -m pytest -m "" tests/test_fuzz*.py tests/test_image_files.py tests/test_checkpoint.py
 	$(BIN)/python benchmarks/reliability.py kills --n 100
 
 # the lowest versions that pyproject.toml allows
 test-oldest: .venv-oldest/.test
-	.venv-oldest/bin/python -m pytest
+	NOISYFIT_FUZZ=0.01 .venv-oldest/bin/$(PYTEST) -m ""
 
 test-wheel: .venv-wheel/.empty
 	tests/wheel.sh
@@ -30,7 +45,13 @@ lint: .venv/.lint
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# the pages, with the text of the examples
 docs: .venv/.docs
+	$(BIN)/sphinx-build -W --keep-going -q -D plot_gallery=0 -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+# the pages, with what the examples print and draw: runs them all
+gallery: .venv/.docs
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 

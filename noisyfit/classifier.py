@@ -223,9 +223,9 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
     >>> from noisyfit import JointOptimizationClassifier
     >>> from noisyfit.metrics import recovery_accuracy
     >>> from noisyfit.noise import corrupt_labels, symmetric_noise
-    >>> X, y = load_digits(return_X_y=True)
-    >>> y_noisy = corrupt_labels(y, symmetric_noise(10, 0.4), random_state=0)  # 40 % of the labels are wrong
-    >>> clf = JointOptimizationClassifier(random_state=0).fit(X, y_noisy)
+    >>> X, y = load_digits(n_class=5, return_X_y=True)
+    >>> y_noisy = corrupt_labels(y, symmetric_noise(5, 0.4), random_state=0)  # 40 % of the labels are wrong
+    >>> clf = JointOptimizationClassifier(max_epochs=30, random_state=0).fit(X, y_noisy)
     >>> recovery_accuracy(y, y_noisy) < 0.65 < 0.9 < recovery_accuracy(y, clf.corrected_labels_)
     True
     """

@@ -320,7 +320,7 @@ class LabelGalleryDisplay:
     >>> from noisyfit import JointOptimizationClassifier
     >>> from noisyfit.noise import corrupt_labels, uniform_noise
     >>> X, y = load_digits(return_X_y=True)
-    >>> clf = JointOptimizationClassifier(cross_fit=0, max_epochs=10, random_state=0)
+    >>> clf = JointOptimizationClassifier(cross_fit=0, max_epochs=5, random_state=0)
     >>> clf = clf.fit(X, corrupt_labels(y, uniform_noise(10, 0.2), random_state=0))
     >>> LabelGalleryDisplay.from_estimator(clf, X, n_images=4).images.shape
     (4, 8, 8)

@@ -64,6 +64,7 @@ def same_bits(first, second):
 # what it is for
 
 
+@pytest.mark.thorough
 def test_recovers_digits_with_the_defaults(digits):
     """Three draws of 40 % symmetric noise, the labels really changed."""
     X, _, y = digits

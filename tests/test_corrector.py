@@ -43,7 +43,7 @@ def test_the_classifier_learns_the_corrected_labels(data):
 def test_pipeline_search_and_clone(data):
     X, y, _ = data
     names = np.array(["setosa", "versicolor", "virginica"])
-    corrector = make_pipeline(StandardScaler(), quick())
+    corrector = make_pipeline(StandardScaler(), quick().set_params(max_epochs=5))
     search = GridSearchCV(
         make_pipeline(StandardScaler(), LabelCorrector(HistGradientBoostingClassifier(max_iter=5), corrector)),
         {"labelcorrector__corrector__jointoptimizationclassifier__alpha": [0.5, 1.0]},

@@ -107,6 +107,7 @@ def test_inputs_of_other_kinds_give_the_same_fit(blobs, cross_fitted, kind, tmp_
     np.testing.assert_array_equal(clf.soft_labels_, expected.soft_labels_)
 
 
+@pytest.mark.thorough
 def test_rows_of_weight_0_get_a_label(blobs, cross_fitted):
     X, y, y_clean = blobs
     weight = np.ones(90)
@@ -215,6 +216,7 @@ def test_the_margin_holds_for_new_rows(blobs, quick):
     np.testing.assert_array_equal(clf.correct(X[60:], y[60:])[0], y[60:])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("matrix", [symmetric_noise(10, 0.4), pair_flip_noise(10, 0.3), np.eye(10)])
 def test_noise_rate_and_matrix_are_found(digits, matrix):
     X, _, y = digits
@@ -230,6 +232,7 @@ def test_noise_rate_and_matrix_are_found(digits, matrix):
         assert recovery_accuracy(y, clf.corrected_labels_) > 0.95
 
 
+@pytest.mark.thorough
 def test_a_search_on_noisy_labels_chooses_well(digits):
     X, y, y_clean = digits
     X_train, X_test = X[:600], X[600:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import pkgutil
 import re
@@ -100,20 +101,23 @@ def test_docstrings_have_an_example(thing):
         assert re.search(rf">>> .*\b{thing.__name__}\b", inspect.getdoc(owner))
 
 
-def test_every_code_block_of_the_readme_runs(capsys):
+@pytest.mark.usefixtures("few_epochs")
+def test_every_code_block_of_the_readme_runs(capsys, thorough):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     assert blocks
     for block in blocks:
         exec(compile(block, "README.md", "exec"), {})
     before, after = map(float, capsys.readouterr().out.split("\n")[0].split())
-    assert before < 0.65 < 0.9 < after
+    assert before < 0.65
+    if thorough:  # three epochs do not get there
+        assert after > 0.9
 
 
 def what_the_pages_speak_of(folder):
     """The data that the code blocks of a page take for granted, small."""
     digits, labels = load_digits(return_X_y=True)
     wines, kind = load_wine(return_X_y=True)
-    X, y = digits[:150].astype(np.float32), labels[:150]
+    X, y = digits[:90].astype(np.float32), labels[:90]
     X.tofile(folder / "X.bin")
     (folder / "decisions.csv").write_text("row,index,given_label,proposed_label,decision,label\n")
     clf = noisyfit.JointOptimizationClassifier(max_epochs=2, random_state=0).fit(X, y)
@@ -135,8 +139,22 @@ def what_the_pages_speak_of(folder):
     }
 
 
+@pytest.fixture
+def few_epochs(monkeypatch, thorough):
+    """Fits take three epochs, whatever a page or an example says; not in `make all`."""
+    fit = noisyfit.JointOptimizationClassifier.fit
+
+    @functools.wraps(fit)
+    def short_fit(self, *args, **kwargs):
+        return fit(self.set_params(max_epochs=3), *args, **kwargs)
+
+    if not thorough:
+        monkeypatch.setattr(noisyfit.JointOptimizationClassifier, "fit", short_fit)
+
+
 @pytest.mark.parametrize("page", PAGES_WITH_CODE)
 @pytest.mark.filterwarnings("ignore:All given labels are kept", "ignore:All corrected labels are")
+@pytest.mark.usefixtures("few_epochs")
 def test_every_code_block_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = what_the_pages_speak_of(tmp_path)
@@ -164,6 +182,7 @@ def test_the_map_of_equations_names_what_there_is():
 
 
 @pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive")
+@pytest.mark.usefixtures("few_epochs")
 def test_the_demo_runs(tmp_path, monkeypatch):
     """The other examples run when the documentation is built, as its gallery."""
     monkeypatch.chdir(tmp_path)

@@ -316,6 +316,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.thorough
 def test_forked_processes_fit_and_predict():
     """Also after the parent has used its threads, which do not survive a fork; forked during a fit they refuse."""
     environment = {**os.environ, "OMP_NUM_THREADS": "2", "PYTHONPATH": str(Path(noisyfit.__file__).parents[1])}

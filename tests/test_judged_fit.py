@@ -19,7 +19,7 @@ def fit(X, y, groups=None, **params):
 def noisy():
     X, y_clean = load_digits(return_X_y=True)
     y = corrupt_labels(y_clean, symmetric_noise(10, 0.2), random_state=1)
-    return X, y, y_clean, fit(X, y)
+    return X, y, y_clean, fit(X, y, max_epochs=30)
 
 
 def test_wrong_labels_are_corrected_and_the_rest_is_kept(noisy):
@@ -44,6 +44,7 @@ def test_the_summary_says_what_is_known_and_how_well(noisy):
     assert f"expected to make {100 * clf.expected_gain_.mean:.1f} %" in text
 
 
+@pytest.mark.thorough
 def test_new_rows_are_judged(noisy):
     X, y, y_clean, _ = noisy
     clf = fit(X[:1200], y[:1200])
@@ -64,6 +65,7 @@ def test_random_labels_are_kept_with_a_warning():
     np.testing.assert_array_equal(clf.correct(X, y)[0], y)  # of new rows, too
 
 
+@pytest.mark.thorough
 def test_clean_labels_stay_as_they_are():
     X, y = load_digits(return_X_y=True)
     clf = fit(X, y)
@@ -78,6 +80,7 @@ def test_networks_that_have_learned_little_do_no_harm(max_epochs):
     assert (fit(X, y, max_epochs=max_epochs).corrected_labels_ != y).mean() <= 0.01
 
 
+@pytest.mark.thorough
 def test_a_class_that_no_other_network_has_seen_keeps_its_labels():
     """All rows of the rare class come from one person; labels of it elsewhere are wrong."""
     X, y = load_digits(return_X_y=True)
@@ -126,6 +129,7 @@ def test_rows_of_a_class_with_fewer_rows_than_networks_keep_their_labels(blobs):
     assert "are kept: 1, of 7" in clf.summary()
 
 
+@pytest.mark.thorough
 def test_a_class_that_shrinks_by_a_third_is_told():
     X, y = load_digits(return_X_y=True)
     y_noisy = np.where((y < 9) & (np.random.RandomState(0).rand(len(y)) < 0.1), 9, y)

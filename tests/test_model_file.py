@@ -31,6 +31,8 @@ from noisyfit import JointOptimizationClassifier
 from noisyfit.files import states
 from noisyfit.files.states import read_state, write_state
 
+from fuzzing import n_cases
+
 DATA = Path(__file__).parent / "data"
 SMALL = {"module_params": {"hidden": (8,)}, "max_epochs": 3, "random_state": 0}
 
@@ -447,8 +449,8 @@ def test_no_word_of_a_hostile_file_is_executed(fitted, saved, iris):
             seen.append((event, args[:2]))
 
     sys.addaudithook(hook)
-    rng, loaded = random.Random(0), 0
-    for _ in range(500):
+    rng, loaded, n = random.Random(0), 0, n_cases(50_000)
+    for _ in range(n):
         write_state(saved, "model", changed(state, rng))
         watching[0] = True
         try:
@@ -462,7 +464,7 @@ def test_no_word_of_a_hostile_file_is_executed(fitted, saved, iris):
         finally:
             watching[0] = False
     assert seen == []
-    assert 0 < loaded < 500
+    assert 0 < loaded < n
 
 
 def _networks_by_one_name(state):
@@ -606,6 +608,7 @@ def test_deeply_nested_json_is_refused(saved):
         JointOptimizationClassifier.load(saved)
 
 
+@pytest.mark.thorough
 def test_a_saved_model_loads_in_a_new_process(saved):
     code = f"import noisyfit; print(noisyfit.JointOptimizationClassifier.load({str(saved)!r}).n_iter_)"
     root = Path(noisyfit.__file__).parents[1]

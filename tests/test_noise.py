@@ -240,6 +240,7 @@ def test_a_weak_annotator_errs_as_often_as_asked(rate):
         assert (noisy != weak_annotator_labels(X, y, rate, random_state=1)).any()
 
 
+@pytest.mark.thorough
 def test_a_weak_annotator_errs_where_it_knows_little():
     """Errors can be told from the inputs better than errors at random, on average of several annotators."""
     X, y = load_digits(return_X_y=True)

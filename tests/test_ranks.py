@@ -93,6 +93,7 @@ def run(folder, kind, n_processes):
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["networks", "learners", "dataset", "convolutions", "retrained"])
 def test_two_processes_give_the_result_of_one(folder, kind):
     run(folder, kind, 1)
@@ -105,6 +106,7 @@ def test_two_processes_give_the_result_of_one(folder, kind):
         np.testing.assert_allclose(first[name], alone[name], atol=1e-4)
 
 
+@pytest.mark.thorough
 def test_each_row_is_read_once_an_epoch(folder):
     """By one of the two processes, but for checks before and predictions after, which both of them make."""
     if not (folder / "dataset-0.npz").exists():
@@ -187,6 +189,17 @@ def test_processes_that_were_killed_go_on_to_the_same_bits_with_dropout(blobs, a
         np.testing.assert_array_equal(found[1][name], array)
 
 
+def test_two_forked_processes_give_the_result_of_one(blobs, tmp_path):
+    """Without dropout; torchrun and other kinds of fits are among the thorough tests."""
+    params = DROPS_OUT | {"module_params": {"hidden": (16,), "dropout": 0.0}, "net_params": None}
+    codes, found = fit_in_two_processes(tmp_path, blobs[:2], **params)
+    assert codes == [0, 0]
+    one = JointOptimizationClassifier(**params, device="cpu", random_state=0).fit(*blobs[:2])
+    for arrays in found:
+        np.testing.assert_allclose(arrays["soft"], one.soft_labels_, atol=1e-4)
+        np.testing.assert_allclose(arrays["loss"], one.history_["loss"], atol=1e-4)
+
+
 def test_another_number_of_processes_begins_anew(blobs, alone, tmp_path):
     fit_in_two_processes(tmp_path, blobs[:2], killed_at=3, **DROPS_OUT)
     assert list((tmp_path / "states").rglob("step*"))
@@ -212,6 +225,7 @@ def test_a_short_last_batch_joins_the_one_before():
     assert batch_sizes(3, 4, 4) == [3]
 
 
+@pytest.mark.thorough
 def test_searches_run_on_a_dask_cluster(blobs, quick):
     distributed = pytest.importorskip("distributed")
     X, y, _ = blobs

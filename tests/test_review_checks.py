@@ -232,7 +232,11 @@ SETTLE = """
 """
 
 
-needs_browser = pytest.mark.skipif(not (BROWSER.exists() and DRIVER.exists()), reason=f"needs {BROWSER} and {DRIVER}")
+IS_THERE = BROWSER.exists() and DRIVER.exists()
+
+
+def needs_browser(test):
+    return pytest.mark.thorough(pytest.mark.skipif(not IS_THERE, reason=f"needs {BROWSER} and {DRIVER}")(test))
 
 
 @needs_browser

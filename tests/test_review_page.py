@@ -22,10 +22,13 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 from noisyfit import apply_decisions, judge_labels, save_review
 
 BROWSER, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (BROWSER.exists() and DRIVER.exists()),
-    reason=f"needs {BROWSER} and {DRIVER}: apt-get install chromium chromium-driver",
-)
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.skipif(
+        not (BROWSER.exists() and DRIVER.exists()),
+        reason=f"needs {BROWSER} and {DRIVER}: apt-get install chromium chromium-driver",
+    ),
+]
 FLAGS = [
     "--headless=new",
     "--no-sandbox",

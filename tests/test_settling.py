@@ -156,7 +156,7 @@ def test_rows_of_ones_own_choice_are_known_but_stand_for_no_other(drawn):
     assert verdict._promise_.n_answers >= 30
 
 
-@pytest.mark.parametrize("first", ["top suspects", "known to be wrong"])
+@pytest.mark.parametrize("first", ["top suspects", pytest.param("known to be wrong", marks=pytest.mark.thorough)])
 def test_bounds_hold_whatever_was_chosen_before(first):
     """Many rows are settled by choice, then the sample is looked at: what it proves is still true of all labels."""
     holds = []

@@ -53,7 +53,9 @@ def everything(clf, X, y):
 
 
 @AROUND
-@pytest.mark.parametrize("module", [None, Own], ids=["default", "own"])
+@pytest.mark.parametrize(
+    "module", [pytest.param(None, id="default"), pytest.param(Own, id="own", marks=pytest.mark.thorough)]
+)
 def test_what_is_set_around_a_fit_changes_nothing(blobs, around, module, tmp_path):
     X, y, _ = blobs
     expected = everything(make(module=module, retrain_epochs=2).fit(X, y), X, y)

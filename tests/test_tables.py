@@ -122,10 +122,10 @@ def test_wide_encodings_are_named(tmp_path, encoding):
 
 
 def test_a_table_may_have_thousands_of_columns(tmp_path):
-    names = [f"c{i}" for i in range(5000)]
-    table = csv_table(tmp_path, "\n".join([",".join(names), ",".join("1" * 5000), ",".join("2" * 5000)]))
-    assert table.frame().shape == (2, 5000)
-    with pytest.raises(ValueError, match=r"no column 'd'.* It has 'c0', .*'c29' and 4,970 more\."):
+    names = [f"c{i}" for i in range(2000)]
+    table = csv_table(tmp_path, "\n".join([",".join(names), ",".join("1" * 2000), ",".join("2" * 2000)]))
+    assert table.frame().shape == (2, 2000)
+    with pytest.raises(ValueError, match=r"no column 'd'.* It has 'c0', .*'c29' and 1,970 more\."):
         labels_of(table, "d")
 
 

@@ -21,6 +21,11 @@ from noisyfit.judgement.witness import SecondWitness, choose_witness
 FOLDS = np.arange(90) % 3
 
 
+@pytest.fixture(autouse=True, scope="module")
+def few_trees():
+    """Their number is what is looked at here: all of them."""
+
+
 def second(X, codes, model=None, weight=None, deals=(FOLDS,)):
     model = ExtraTreesClassifier(20, random_state=0) if model is None else model
     return SecondWitness(model, X, codes, 3, deals, weight, seed=0).outputs()
