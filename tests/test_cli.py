@@ -519,7 +519,7 @@ def test_random_labels_are_refused_with_an_exit_code_of_their_own(tmp_path, caps
         ),
         (["clean", "{csv}", "--label", "label", "--out", "o.csv", "--drop", "x"], "no column 'x'"),
         (["clean", "{csv}", "--label", "label", "--out", "o.csv", "--id", "shape"], "must name each row"),
-        (["clean", "{csv}", "--label", "label", "--out", "o.csv", "--epochs", "0"], "`max_epochs` must be"),
+        (["clean", "{csv}", "--label", "label", "--out", "o.csv", "--epochs", "0"], "--epochs must be at least 1"),
         (["clean", "{folder}", "--out", "o.csv", "--size", "4"], "--size must be at least 8 pixels, got 4"),
         (["clean", "{folder}", "--out", "o.csv"], "one folder of images per label"),
         (["check", "{csv}"], "--label is needed"),

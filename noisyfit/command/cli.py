@@ -240,6 +240,8 @@ def _check_clean(args: argparse.Namespace) -> None:
         raise ValueError("--label is needed: the column of the labels.")
     if args.size < SMALLEST:
         raise ValueError(f"--size must be at least {SMALLEST} pixels, got {args.size}.")
+    if args.epochs is not None and args.epochs < 1:
+        raise ValueError(f"--epochs must be at least 1, got {args.epochs}.")
     if args.out is not None:
         check_ending(args.out, args.input)
     args.outputs.check(_files_to_write(args), (args.input,))
