@@ -11,10 +11,16 @@ from sklearn.datasets import load_digits, make_blobs
 from noisyfit import JointOptimizationClassifier
 from noisyfit.noise import corrupt_labels, symmetric_noise
 
+import few_trees
+
 matplotlib.use("Agg")
 torch.manual_seed(0)  # for networks that are made while tests are collected
 # worker processes of a DataLoader or of joblib inherit no other limit
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(few_trees)  # for the doctests of the package, too
 
 
 @pytest.fixture(autouse=True)

@@ -264,6 +264,36 @@ def test_a_fit_that_is_interrupted_while_it_waits_its_turn_leaves_no_trace(blobs
     np.testing.assert_array_equal(clone(alone).fit(X, y).soft_labels_, alone.soft_labels_)
 
 
+@pytest.mark.parametrize("moment", ["acquire", "release"])
+def test_a_fit_that_is_interrupted_at_its_lock_leaves_it_to_others(quick, blobs, monkeypatch, moment):
+    X, y, _ = blobs
+    lock, dtype = random_state._RNG_LOCK, torch.get_default_dtype()
+
+    class Interrupted:
+        armed = True
+
+        def acquire(self):
+            lock.acquire()
+            self.interrupt_at("acquire")
+
+        def release(self):
+            self.interrupt_at("release")
+            lock.release()
+
+        def interrupt_at(self, now):
+            if now == moment and self.armed:
+                self.armed = False
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(random_state, "_RNG_LOCK", Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        quick(max_epochs=1).fit(X, y)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(lock.acquire, timeout=5).result()
+        pool.submit(lock.release).result()
+    assert torch.get_default_dtype() == dtype
+
+
 @pytest.mark.parametrize("n_cores", [1, 64])
 def test_a_witness_of_networks_has_its_turn(blobs, quick, monkeypatch, n_cores):
     X, y, _ = blobs

@@ -52,19 +52,27 @@ class _Turn:
             with _NEXT_IN_TURN:
                 _RNG_LOCK.acquire()
         self.began, self._dtype = time.perf_counter(), torch.get_default_dtype()
-        torch.set_default_dtype(torch.float32)
         self._outside = [generator.get_state() for generator in self._generators]
+        torch.set_default_dtype(torch.float32)
 
     def end(self) -> list[Tensor]:
         """Put back what others have left; give the states that were reached."""
         assert self._outside is not None
         reached = [generator.get_state() for generator in self._generators]
         self._set(self._outside)
-        self._outside = None
         torch.set_default_dtype(self._dtype)
+        self._outside = None
         if not self.is_inner:
             _RNG_LOCK.release()
         return reached
+
+    def leave(self) -> None:
+        """End it for good, also where Ctrl-C has come while it waited, began or ended."""
+        if self.is_on:
+            self.end()
+        elif not self.is_inner:
+            with contextlib.suppress(RuntimeError):  # of a lock that this thread does not hold
+                _RNG_LOCK.release()
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -107,8 +115,7 @@ def isolated_rng(seed: int, device: torch.device) -> Iterator[torch.Generator]:
             generator.manual_seed(seed)
         yield torch.Generator().manual_seed(seed)
     finally:
-        if turn.is_on:  # not where it was interrupted while it waited
-            turn.end()
+        turn.leave()
         _of_thread.turn = outer
 
 
