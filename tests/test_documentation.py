@@ -146,7 +146,8 @@ def few_epochs(monkeypatch, thorough):
 
     @functools.wraps(fit)
     def short_fit(self, *args, **kwargs):
-        return fit(self.set_params(max_epochs=3), *args, **kwargs)
+        begin = self.begin if self.begin == "auto" else min(self.begin, 3)
+        return fit(self.set_params(max_epochs=3, begin=begin), *args, **kwargs)
 
     if not thorough:
         monkeypatch.setattr(noisyfit.JointOptimizationClassifier, "fit", short_fit)

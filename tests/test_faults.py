@@ -297,7 +297,7 @@ def test_a_fit_that_is_interrupted_at_its_lock_leaves_it_to_others(quick, blobs,
 @pytest.mark.parametrize("n_cores", [1, 64])
 def test_a_witness_of_networks_has_its_turn(blobs, quick, monkeypatch, n_cores):
     X, y, _ = blobs
-    monkeypatch.setattr(noisyfit.judgement.witness, "_n_cores", lambda: n_cores)
+    monkeypatch.setattr(noisyfit.judgement.witness, "n_cores", lambda: n_cores)
     witness = quick(max_epochs=1)
     fits = [
         JointOptimizationClassifier(witness=witness, max_epochs=2, random_state=0, device="cpu").fit(X, y)

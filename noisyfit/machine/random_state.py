@@ -68,11 +68,13 @@ class _Turn:
 
     def leave(self) -> None:
         """End it for good, also where Ctrl-C has come while it waited, began or ended."""
-        if self.is_on:
-            self.end()
-        elif not self.is_inner:
-            with contextlib.suppress(RuntimeError):  # of a lock that this thread does not hold
-                _RNG_LOCK.release()
+        try:
+            if self.is_on:
+                self.end()
+        finally:
+            if not self.is_inner:
+                with contextlib.suppress(RuntimeError):  # of a lock that this thread does not hold (any more)
+                    _RNG_LOCK.release()
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
