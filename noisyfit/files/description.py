@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copyreg
 import dis
+import enum
 import functools
 import hashlib
 import importlib.metadata
@@ -176,6 +177,10 @@ class Describer:
             state = self.namespace({str(name): item for name, item in state.items()})
         parts = [make, arguments, state, items and list(items), pairs and list(pairs)]
         return [self.describe(kind), *map(self.describe, parts)]
+
+    def _member(self, value: enum.Enum) -> Any:
+        """Describe a member of an enumeration: some versions of Python pickle it by name alone."""
+        return [self.describe(type(value)), value._name_, self.describe(value._value_)]
 
     def _reference(self, value: Any) -> Any:
         return self.describe(value())
@@ -344,6 +349,7 @@ class Describer:
         (_LOCKS, _name_of_type),
         (types.MemberDescriptorType, _name_of_type),
         (Callback, _callback),
+        (enum.Enum, _member),
         ((logging.Logger, logging.Handler), _writer_of_logs),
     ]
 
