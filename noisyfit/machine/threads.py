@@ -25,9 +25,9 @@ from threadpoolctl import ThreadpoolController
 
 __all__ = ["n_cores", "one_blas_thread", "one_thread", "threads_beside", "threads_for"]
 
-# multiplications of a batch, forward; below it all cores took six to sixteen times as long as one thread beside other
-# work, above it two to four times: benchmarks/threads.py. What they save on an idle machine is not measured yet
-_WORTH_THREADS = 250_000_000
+# multiplications of a batch, forward; below it all of two cores save at most a third of a step on an idle machine, and
+# cost two to nine times its time on a busy one; above, up to half, and mostly little: benchmarks/threads.py
+_WORTH_THREADS = 170_000_000
 
 _OF_OPENMP = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")  # torch's MKL and OpenMP follow either
 _OF_BLAS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
