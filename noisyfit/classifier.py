@@ -145,9 +145,10 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
         - anything else of skorch's ``NeuralNet``, by its names: ``callbacks``, ``compile``,
           ``iterator_train__num_workers`` (for a Dataset; rows in memory need no loader), ...
     checkpoint : str, path-like or None, default=None
-        Running. A folder in which the fit keeps its state after every epoch, so that a fit with the same data and
-        parameters goes on where one was cut, to the same bits on a CPU; where one has finished, its result is taken.
-        Each fit has a folder of its own in it, so that searches can share one. See "Nothing lost" in the user guide.
+        Running. A folder in which the fit keeps its state after every epoch (a large one after some), so that a fit
+        with the same data and parameters goes on where one was cut, to the same bits on a CPU; where one has finished,
+        its result is taken. Each fit has a folder of its own in it, so that searches can share one. See "Nothing lost"
+        in the user guide.
     random_state : int, RandomState instance or None, default=None
         Running. Seed of initial weights, batches and augmentation. The same seed gives the same bits on a CPU, for
         one machine, build and, of large networks, thread count. None draws a fresh one. No global random state is

@@ -380,6 +380,18 @@ BUFFERS = {
 }
 
 
+@pytest.mark.parametrize(("share", "n_written"), [(1e-9, 1), (1e9, EPOCHS + 1)])
+def test_states_that_take_long_are_written_now_and_then(blobs, make, monkeypatch, share, n_written):
+    X, y, _ = blobs
+    written, write = [], checkpoint.write_state
+    monkeypatch.setattr(checkpoint, "_SHORT", 0.0)
+    monkeypatch.setattr(checkpoint, "_LARGEST_SHARE", share)
+    monkeypatch.setattr(checkpoint, "write_state", lambda path, *args: (written.append(path.name), write(path, *args)))
+    fitted = make().fit(X, y)
+    assert len([name for name in written if name.startswith("step")]) == n_written
+    assert_same_fit(fitted, make(checkpoint=None).fit(X, y), X)
+
+
 @pytest.mark.parametrize("buffer", BUFFERS.values(), ids=BUFFERS)
 @pytest.mark.parametrize("params", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_what_an_optimizer_keeps_must_fit_its_weights(blobs, make, params, buffer):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ __all__ = ["Checkpoint", "NoCheckpoint", "open_checkpoint"]
 
 _KEPT = 2  # epochs: the last one, and one in case that it gets damaged
 _RESULT = "result.safetensors"
+_SHORT = 1.0  # seconds; states that are written in less are written after every epoch
+_LARGEST_SHARE = 0.1  # of the time that training takes, for writing the others
 
 
 class NoCheckpoint:
@@ -71,6 +74,7 @@ class Checkpoint(NoCheckpoint):
         self._last: dict[str, Any] | None = None
         self._seed = -1
         self._read_from, self._earlier = folder, list[Path]()
+        self._not_before = 0.0  # when to write next
 
     def begin(self, seed: int) -> int:
         """Read the last state, if there is one; give the seed it was trained with, otherwise the one given."""
@@ -88,7 +92,10 @@ class Checkpoint(NoCheckpoint):
         return self._last if self._last is not None and self._last["step"] >= step else None
 
     def after_epoch(self, step: int, epoch: int, state: Any) -> None:
-        """Write what the callable `state` gives; the state before stays until then."""
+        """Write what the callable `state` gives, if it is time to; the state before stays until then."""
+        began = time.perf_counter()
+        if not self._ranks.agree_on(int(began >= self._not_before)):
+            return
         parts = state()  # in all processes of a training, which exchange their random states
         is_finished = (self.folder / _RESULT).exists()  # by another one that runs the same fit
         if is_finished or not self._ranks.is_first:
@@ -98,6 +105,9 @@ class Checkpoint(NoCheckpoint):
         self._last = None  # not needed any more
         for old in self._written()[:-_KEPT]:
             old.unlink(missing_ok=True)
+        now = time.perf_counter()
+        if now - began > _SHORT:
+            self._not_before = now + (now - began) / _LARGEST_SHARE
 
     @contextlib.contextmanager
     def told_apart(self) -> Iterator[None]:
