@@ -18,7 +18,7 @@ _SUCCESSORS = {
     "retrain_lr": "pass net_params={'retrain_lr': ...}",
     "prior_momentum": "pass net_params={'prior_momentum': ...}",
     "label_store": "leave it out for what 'auto' did, which is chosen now",
-    "checkpoint_every": "leave it out; the state is written after every epoch",
+    "checkpoint_every": "leave it out; a state is written as often as its size allows",
 }
 
 
