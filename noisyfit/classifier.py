@@ -26,7 +26,7 @@ from .algorithm.parts import Parts
 from .algorithm.problem import Problem, check_problem, encode_given
 from .algorithm.progress import EpochLog
 from .algorithm.saving import SavedFit
-from .algorithm.successors import refuse_removed, refusing_removed
+from .algorithm.successors import refuse_parts, refuse_removed, refusing_removed
 from .exceptions import ClassShrunkWarning, CorrectionRefusedWarning, LabelCollapseWarning
 from .files.checkpoint import NoCheckpoint, open_checkpoint
 from .judgement.decision import judge_new_rows
@@ -314,6 +314,7 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
         0.1
         """
         refuse_removed(name.partition("__")[0] for name in params)
+        refuse_parts(params)
         super().set_params(**params)
         return self
 
@@ -585,7 +586,7 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
             copied; its weights do not matter.
         **params : dict
             Parameters of the estimator to take instead of those in the file: ``module_params``, ``augment``,
-            ``optimizer`` or ``net_params`` where they hold code, or another ``device``. On a machine without the
+            or ``net_params`` where they hold code, or another ``device``. On a machine without the
             file's device the CPU is used.
 
         Returns
@@ -666,6 +667,10 @@ class JointOptimizationClassifier(JudgedLabels, ClassifierMixin, CallbackSupport
         tags.input_tags.sparse = True
         tags.input_tags.three_d_array = True
         return tags
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        refuse_removed(state)  # a pickle of 0.1.0 would fit by other settings than it says
+        super().__setstate__(state)
 
     def _open_checkpoint(self, problem: Problem, seed: int, groups: Any, ranks: Ranks) -> NoCheckpoint:
         if self.checkpoint is None:

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from . import networks
-from .algorithm.parameters import NetSettings
+from ._validation import check_choice
+from .algorithm.parameters import PRECISIONS, NetSettings
 from .algorithm.successors import refuse_removed
 from .files.index import describe_index, index_from
 from .files.states import (
@@ -323,11 +324,13 @@ def _describe_network(net: JointNet) -> dict[str, Any]:
 
 
 def _restore_net(clf: Any, network: dict[str, Any], kind: InputKind, n_classes: int) -> JointNet:
-    device = _device_at_hand(clf.device)
+    device, precision = _device_at_hand(clf.device), NetSettings.of(clf.net_params).precision
+    if precision is not None:
+        check_choice("net_params['precision']", precision, PRECISIONS)
     net = build_net(
         _restore_module(clf, network, kind, n_classes),
         device=device,
-        bfloat16=use_bfloat16(NetSettings.of(clf.net_params).precision, device, kind.shape),
+        bfloat16=use_bfloat16(precision, device, kind.shape),
         augment=None,
         sparse=network["takes_sparse"],
         optimizer=torch.optim.SGD,

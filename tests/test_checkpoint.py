@@ -143,7 +143,7 @@ def files(folder):
 
 
 @pytest.mark.parametrize("params", SETTINGS.values(), ids=SETTINGS)
-@pytest.mark.parametrize("epoch", [1, 4, EPOCHS + 1])
+@pytest.mark.parametrize("epoch", [1, 4, EPOCHS + 1, EPOCHS + 2])
 def test_a_fit_that_was_cut_goes_on_to_the_same_bits(blobs, make, monkeypatch, params, epoch):
     X, y, _ = blobs
     if params is SETTINGS["memory in a file"]:
@@ -475,6 +475,13 @@ HOSTILE_PARTS = {
     "the phase of another step": ((*STATE, "phase"), lambda _: "retraining"),
     "a count of epochs": ((*STATE, "epoch"), lambda epoch: epoch - 1),
     "no state": (STATE, lambda _: None),
+    "labels that are judged": ((*STATE, "phase"), lambda _: "judged"),
+    "labels as given that have moved": ((*STATE, "phase"), lambda _: "given"),
+    "moved labels without a change": ((*STATE, "changes"), lambda _: ()),
+    "moved labels without outputs": (OUTPUTS, lambda _: {"epochs": 0, "ring": None}),
+    "soft labels of hard ones": (LABELS, replaced(3, lambda _: True)),
+    "waiting for longer than it runs": ((*STATE, "waiting"), replaced(1, lambda _: 99)),
+    "a history of a third step": ((*STATE, "history"), lambda rows: tuple({**row, "step": 3} for row in rows)),
     "weights of another shape": ((*NET, "weights", "4.bias"), lambda bias: bias[:1]),
     "weights by other names": ((*NET, "weights"), lambda _: {}),
     "a history without losses": ((*NET, "history"), lambda history: [{} for _ in history]),

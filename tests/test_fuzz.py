@@ -35,6 +35,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:A column-vector y was passed"),
     pytest.mark.filterwarnings("ignore:X does not have valid feature names"),
     pytest.mark.filterwarnings("ignore:X has feature names, but"),
+    # three rows of a class are soon fewer by a third
+    pytest.mark.filterwarnings("ignore::noisyfit.exceptions.ClassShrunkWarning"),
     pytest.mark.filterwarnings("ignore:The number of unique classes is greater than 50%"),
 ]
 DOCUMENTED = re.compile(

@@ -81,7 +81,7 @@ def test_bytes_a_row_and_class(window, n_bytes):
     assert bytes_of_outputs(MANY, MANY_CLASSES, window) == n_bytes * MANY * MANY_CLASSES
     memory.forget()
     held = [getattr(memory, name, None) for name in ("_ring", "_mean")]
-    assert not any(tensor is not None and len(tensor) for tensor in held)
+    assert not any(tensor is not None and tensor.untyped_storage().nbytes() for tensor in held)
 
 
 def test_means_are_those_of_the_outputs():

@@ -85,6 +85,15 @@ def test_a_callback_may_stop_step_1(blobs, quick, stop_at):
         assert clf.noise_rate_ == 0
 
 
+def test_a_stop_before_any_output_leaves_the_labels_as_given(blobs, quick):
+    X, y, _ = blobs
+    params = {"cross_fit": 3, "gamma": "damped", "begin": 4, "window": 1, "witness": None}
+    clf = quick(**params).set_callbacks(Watcher(stop_at=1)).fit(X, y)
+    np.testing.assert_array_equal(clf.corrected_labels_, y)
+    assert clf.expected_gain_ is None
+    assert clf.predict(X).shape == y.shape
+
+
 def test_a_stop_ends_the_whole_fit(blobs, quick):
     clf = quick(retrain_epochs=3).set_callbacks(Watcher(stop_at=2)).fit(blobs[0], blobs[1])
     assert list(clf.history_["step"]) == [1, 1]

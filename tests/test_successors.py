@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 import re
 
 import pytest
@@ -19,7 +20,7 @@ SUCCESSORS = {
     "retrain_lr": "net_params={'retrain_lr': ...}",
     "prior_momentum": "net_params={'prior_momentum': ...}",
     "label_store": "leave it out",
-    "checkpoint_every": "leave it out; the state is written after every epoch",
+    "checkpoint_every": "leave it out; a state is written as often as its size allows",
 }
 
 
@@ -32,6 +33,20 @@ def test_a_parameter_that_is_gone_names_its_successor(name, tmp_path):
         JointOptimizationClassifier().set_params(**{name: 1})
     with pytest.raises(TypeError, match=message):
         JointOptimizationClassifier.load(tmp_path / "no file", **{name: 1})
+
+
+def test_a_pickle_with_parameters_that_are_gone_is_refused():
+    before = JointOptimizationClassifier()
+    before.optimizer_params = {"momentum": 0.9}
+    with pytest.raises(TypeError, match="`optimizer_params` is no parameter any more"):
+        pickle.loads(pickle.dumps(before))
+
+
+def test_a_part_of_net_params_is_no_parameter():
+    with pytest.raises(
+        TypeError, match=r"pass `net_params` whole, net_params=\{'optimizer__momentum': ...\}, to a search"
+    ):
+        JointOptimizationClassifier().set_params(net_params__optimizer__momentum=0.9)
 
 
 def test_a_search_over_a_parameter_that_is_gone(blobs, quick):

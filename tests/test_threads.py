@@ -20,6 +20,7 @@ from noisyfit.machine import threads
 from noisyfit.machine.surroundings import usual_surroundings
 from noisyfit.machine.threads import n_cores, one_blas_thread, one_thread, threads_beside, threads_for
 from noisyfit.nets.ensembles import StackedNetworks
+from noisyfit.nets.net import JointNet
 from noisyfit.nets.work import count_multiplications
 from noisyfit.networks import MLP, SmallResNet
 
@@ -273,6 +274,7 @@ import numpy as np, torch
 from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_info
 from noisyfit import JointOptimizationClassifier
+from noisyfit.nets.net import JointNet
 X, y = load_digits(return_X_y=True)
 before = torch.get_num_threads(), threadpool_info()
 clf = JointOptimizationClassifier(max_epochs=3, begin=1, random_state=0, device="cpu").fit(X[:600], y[:600])
@@ -334,3 +336,29 @@ def test_the_default_network_of_a_table_is_small_and_that_of_images_is_large():
     stacked, residual = StackedNetworks([MLP(100, 10) for _ in range(3)]), SmallResNet(3, 10)
     assert 128 * count_multiplications(stacked, lambda: stacked(x)) < LARGE
     assert 32 * count_multiplications(residual.eval(), lambda: residual(image)) >= LARGE
+
+
+class NeedsNumbers(nn.Module):
+    """A network that zeros are no input of, and that draws in evaluation, too."""
+
+    def __init__(self, n_features, n_classes):
+        super().__init__()
+        self.layer = nn.Linear(n_features, n_classes)
+
+    def forward(self, x):
+        if not x.any():
+            raise ValueError("no numbers")
+        return self.layer(nn.functional.dropout(x, 0.3))
+
+
+class Draws(NeedsNumbers):
+    def forward(self, x):
+        return self.layer(nn.functional.dropout(x, 0.3))
+
+
+@pytest.mark.parametrize("network", [NeedsNumbers, Draws])
+def test_counting_changes_no_result_and_asks_nothing_of_a_network(blobs, quick, monkeypatch, network):
+    X, y, _ = blobs
+    clf = quick(network).fit(X, y)
+    monkeypatch.setattr(JointNet, "_count_multiplications", lambda *args: 0.0)
+    np.testing.assert_array_equal(quick(network).fit(X, y).soft_labels_, clf.soft_labels_)

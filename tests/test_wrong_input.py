@@ -297,6 +297,7 @@ def in_table(value, kind=pd.DataFrame):
         (torch.tensor(in_table(np.inf).to_numpy()), "The first is in row 7, column 1"),
         (scipy.sparse.csr_matrix(in_table(np.inf)), "The first is in row 7, column 1"),
         (scipy.sparse.csc_matrix(in_table(np.nan)), "The first is in row 7, column 1"),
+        (scipy.sparse.bsr_matrix(in_table(np.nan)), "The first is in row 7, column 1"),
         (in_table(np.inf).astype({"a": "Int64"}), "The first is in row 7, column 'b'"),
         (np.where(np.arange(90 * 64).reshape(90, 1, 8, 8) == 64, np.nan, 1), r"The first is in row 1, at \(0, 0, 0\)"),
         (in_table([1, 2]), "`X` must hold numbers: setting an array.* The first that is none is in row 7, column 'b'"),

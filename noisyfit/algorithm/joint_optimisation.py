@@ -17,13 +17,14 @@ from ..judgement.decision import judge
 from ..judgement.noise_matrix import estimate_noise, weigh_evidence_
 from ..machine.random_state import out_of_turn
 from ..nets.net import keep_for_prediction
+from .begin import Waiting
 from .conclusion import fitted_attributes, inquire
 from .labels import label_rule, next_labels
 from .parts import Parts
 from .progress import EpochLog
 from .saving import SavedFit
 from .state import FitState, Phase
-from .trainer import EpochEnd, Trainer
+from .trainer import NO_MEAN, EpochEnd, Trainer
 
 __all__ = ["JointOptimization"]
 
@@ -51,11 +52,14 @@ class JointOptimization:
 
     def run(self) -> dict[str, Any]:
         """Run both steps, or what is left of them, and give the fitted attributes."""
-        state = self.parts.start()
+        state, retrains = self.parts.start(), self.params.retrain_epochs > 0
         with self.parts.threads(state.net):
-            if not (self.params.retrain_epochs and self.saved.is_in_step(2)):
+            if retrains and self.saved.is_in_step(2):
+                state = self._without_outputs(state)
+            else:
                 state = self._optimise_and_judge(state)
-            if self.params.retrain_epochs and not state.stopped:
+            if retrains and not state.stopped:
+                state = self._with_new_network(state)  # in place of the networks of step 1, which nothing holds now
                 state = self._retrain(state)
         keep_for_prediction(state.net)
         return fitted_attributes(state, self.problem, self.params.margin)
@@ -76,7 +80,7 @@ class JointOptimization:
         """Train for an epoch, then set labels and noise matrix to what it says, until the last epoch."""
         trainer = self.parts.trainer(state.net, self.parts.joint_stage)
         with trainer.session():
-            state = self._resumed(state)
+            state = self._resumed(state, self.params.max_epochs)
             while state.epoch < self.params.max_epochs and not state.stopped:
                 self.log.open_epoch()
                 state, end = self._theta_step(state, trainer)
@@ -121,6 +125,8 @@ class JointOptimization:
         """Decide about each label by what the networks, and other witnesses, say of it that have not seen it."""
         given, problem, margin = self.given, self.problem, self.params.margin
         assert state.outputs is not None
+        if not state.outputs.n_epochs:  # a callback has stopped the fit before there were any
+            return self._without_outputs(state)
         found = state.labels.share_beside(given.learned)
         outputs = state.outputs.mean(out=state.labels.soft).cpu().numpy()
         state = self._without_outputs(state)
@@ -142,11 +148,9 @@ class JointOptimization:
 
     def _retrain(self, state: FitState) -> FitState:
         """Let a network initialised anew learn the final labels, by L_c alone and at a decaying rate."""
-        net = self.parts.retraining_net()
-        trainer = self.parts.trainer(net, self.parts.retraining_stage)
-        state = state.after(phase=Phase.RETRAINING, epoch=0, net=net, outputs=None)
+        trainer = self.parts.trainer(state.net, self.parts.retraining_stage)
         with trainer.session():
-            state = self._resumed(state)
+            state = self._resumed(state, self.params.retrain_epochs)
             while state.epoch < self.params.retrain_epochs and not state.stopped:
                 self.log.open_epoch()
                 end = trainer.run_epoch(state.epoch + 1, state.labels, state.class_prior)
@@ -155,10 +159,14 @@ class JointOptimization:
 
     # between epochs
 
-    def _resumed(self, state: FitState) -> FitState:
-        state = self.saved.resumed(state)
+    def _resumed(self, state: FitState, max_epochs: int) -> FitState:
+        state = self.saved.resumed(state, max_epochs)
         self.log.go_on_after(state.history)
         return state
+
+    def _with_new_network(self, state: FitState) -> FitState:
+        net = self.parts.retraining_net()
+        return state.after(phase=Phase.RETRAINING, epoch=0, net=net, waiting=Waiting(), mean=NO_MEAN)
 
     def _without_outputs(self, state: FitState) -> FitState:
         """Free the memory of outputs, after the last labels were made from them."""

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..files.states import check_like, check_numbers
+from ..files.states import check_numbers, outline
 from .outputs import check_distributions
 
 __all__ = [
@@ -49,7 +49,9 @@ class GivenLabels(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """The labels of all samples at one time; nothing changes them.
+    """The labels of all samples at one time.
+
+    The next ones may be made in the memory of `soft`, of which there is one: whoever keeps labels copies it.
 
     Examples
     --------
@@ -86,8 +88,9 @@ class Labels(NamedTuple):
         if soft is not None:
             check_distributions("the soft labels", soft, [len(codes), self.n_classes])
             soft = soft.to(self.codes.device)
-        check_like("the kind of labels", tuple(rest), (self.n_classes, self.hard))
-        return Labels(codes.to(self.codes.device), soft, self.n_classes, rest[1])
+        if rest != [self.n_classes, self.hard]:
+            raise ValueError(f"the labels must be of {self.n_classes} classes, hard: {self.hard}, got {outline(rest)}")
+        return Labels(codes.to(self.codes.device), soft, self.n_classes, self.hard)
 
 
 def one_hot(codes: Tensor, n_classes: int) -> Tensor:

@@ -40,6 +40,11 @@ class Outputs:
         self.shape, self.device, self._in_file = shape, device, in_file
         self._epochs = 0
 
+    @property
+    def n_epochs(self) -> int:
+        """Epochs that were recorded."""
+        return self._epochs
+
     def record(self, rows: Tensor, proba: Tensor) -> None:
         """Keep the outputs of some samples in this epoch."""
         raise NotImplementedError
@@ -138,7 +143,7 @@ class ExponentialMean(Outputs):
         return self._mean.clone() if out is None else out.copy_(self._mean)
 
     def forget(self) -> None:
-        self._mean = self._mean[:0]
+        self._mean = torch.empty(0, self.shape[1], device=self.device)  # a part of it would hold all of it
 
     def packed(self) -> dict[str, Any]:
         return {"epochs": self._epochs, "mean": self._mean}

@@ -21,6 +21,7 @@ from .labels import LABEL_UPDATES
 
 __all__ = [
     "CONSTRAINTS",
+    "PRECISIONS",
     "NetSettings",
     "check_parameters",
     "loader_params",
@@ -28,6 +29,7 @@ __all__ = [
     "resolve_class_prior",
 ]
 
+PRECISIONS = ("float32", "bfloat16")
 _AT_LEAST_0, _ABOVE_0 = Interval(Real, 0, None, closed="left"), Interval(Real, 0, None, closed="neither")
 _COUNT, _COUNT_FROM_1 = Interval(Integral, 0, None, closed="left"), Interval(Integral, 1, None, closed="left")
 
@@ -231,6 +233,8 @@ def _check_n_relabel(n_relabel: int | None, label_update: str) -> None:
 
 def _check_net_params(net_params: dict[str, Any]) -> None:
     for name in net_params:
+        if not isinstance(name, str):
+            raise TypeError(f"`net_params` must have strings as keys, got {name!r}.")
         if name in _OWN_NET_PARAMS:
             instead = _OWN_NET_PARAMS[name]
             remedy = f"Use the parameter {instead}." if instead else "noisyfit needs its own."
@@ -263,7 +267,7 @@ def _check_net_settings(settings: NetSettings) -> None:
         )
     if settings.precision is not None:
         hint = "Leave it out for what is fast here."
-        check_choice("net_params['precision']", settings.precision, ("float32", "bfloat16"), hint=hint)
+        check_choice("net_params['precision']", settings.precision, PRECISIONS, hint=hint)
 
 
 def _check_callbacks(callbacks: Any) -> None:

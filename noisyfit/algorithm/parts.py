@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -69,13 +68,14 @@ class Parts:
             mean=NO_MEAN,
         )
 
-    @contextlib.contextmanager
-    def threads(self, net: JointNet) -> Iterator[None]:
-        """Compute inside the block with as many threads as a net is worth, beside a witness of ours."""
+    def threads(self, net: JointNet) -> contextlib.ExitStack:
+        """Compute inside the block with as many threads as a net is worth, which is not held meanwhile."""
         rows, ours = self.problem.rows, self.problem.witness is None or isinstance(self.params.witness, str)
-        blas = one_blas_thread() if ours else contextlib.nullcontext()
-        with blas, net.threads(rows, min(net.batch_size, len(rows))):
-            yield
+        with contextlib.ExitStack() as stack:
+            if ours:  # a witness of the user's may compute by BLAS
+                stack.enter_context(one_blas_thread())
+            stack.enter_context(net.threads(rows, min(net.batch_size, len(rows))))
+            return stack.pop_all()
 
     @cached_property
     def _window(self) -> int | float:

@@ -45,7 +45,7 @@ class SavedFit:
         """Whether a fit before was cut in this step of the training or a later one."""
         return self.checkpoint.load(step) is not None
 
-    def resumed(self, state: FitState) -> FitState:
+    def resumed(self, state: FitState, max_epochs: int) -> FitState:
         """Give the last state that was written in the step of a state, or that state where there is none.
 
         Call it when callbacks know that training has begun: schedules are made then.
@@ -57,7 +57,7 @@ class SavedFit:
             return state
         with self.checkpoint.told_apart():
             state = state.restored(kept["parts"]["state"])
-            if state.epoch != kept["epoch"]:
+            if state.epoch != kept["epoch"] or state.epoch > max_epochs:
                 raise ValueError(f"it holds the state after epoch {state.epoch}")
             random = kept["parts"]["random"][self.ranks.rank]
             for generator, own in zip(self._generators(), random, strict=True):  # last: making things draws

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..files.states import check_count, check_like, check_numbers, outline
 from ..judgement.decision import Judgement, judgement_from
 from ..judgement.noise_matrix import NoiseMatrix
+from ..nets.ensembles import Ensemble
 from ..nets.net import JointNet
 from .begin import Waiting
 from .labels import Change, Labels
@@ -62,8 +63,8 @@ def _as_mean(kept: Any, state: FitState) -> MeanSoFar:
     check_count("batches of the mean prediction", n_batches)
     if log_mean is None:
         return MeanSoFar(None, n_batches)
-    n_networks, n_classes = getattr(state.net.module_, "n_networks", None), state.labels.n_classes
-    shape = [n_classes] if n_networks is None else [n_networks, n_classes]
+    module, n_classes = state.net.module_, state.labels.n_classes
+    shape = [module.n_networks, n_classes] if isinstance(module, Ensemble) else [n_classes]
     check_numbers("the mean prediction", log_mean, torch.float32, shape, high=1.0)
     return MeanSoFar(log_mean.to(state.class_prior.device), n_batches)
 
@@ -93,7 +94,8 @@ def _as_flag(kept: Any, state: FitState) -> bool:
 class FitState:
     """A fit after an epoch. A step of the algorithm takes one and gives the next.
 
-    Nothing in it changes but `net` and `outputs`, which are large: a theta-step trains the one and fills the other.
+    What is large changes in place: a theta-step trains `net` and fills `outputs`, and the next soft labels are made in
+    the memory of those before. So a state is good until the next one is made.
     """
 
     phase: Annotated[Phase, _as_phase]
@@ -135,7 +137,21 @@ class FitState:
                 check_like(f"the {name}", kept[name], None)
                 parts[name] = None
         state = FitState(**parts)
-        n_rows = sum(row["step"] == state.phase.step for row in state.history)
-        if state.phase.step != self.phase.step or n_rows != state.epoch:
-            raise ValueError(f"it holds {n_rows} epochs of step {state.phase.step}, which are {state.epoch}")
+        _check_together(state, self)
         return state
+
+
+def _check_together(state: FitState, like: FitState) -> None:
+    """Raise a ValueError where the parts of a state, each of which is right alone, do not fit each other."""
+    phase, steps = state.phase, [row["step"] for row in state.history]
+    if phase is Phase.JUDGED or phase.step != like.phase.step:
+        raise ValueError(f"it holds a fit that is {phase.value}")
+    if steps != sorted(steps) or not set(steps) <= {1, phase.step} or steps.count(phase.step) != state.epoch:
+        raise ValueError(f"its history does not end with epoch {state.epoch} of step {phase.step}")
+    moved = bool(state.changes) and state.labels.soft is not None
+    if phase is Phase.GIVEN and (state.changes or state.labels.soft is not None or state.judgement is not None):
+        raise ValueError("it holds labels that have moved in a fit whose labels are as given")
+    if phase is Phase.MOVING and not (moved and state.judgement is None and state.outputs and state.outputs.n_epochs):
+        raise ValueError("it lacks labels or outputs of a fit whose labels have moved")
+    if state.waiting.n_epochs > state.epoch:
+        raise ValueError(f"it has waited for {state.waiting.n_epochs} of {state.epoch} epochs")

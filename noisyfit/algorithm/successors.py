@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import ParamSpec
 
-__all__ = ["refuse_removed", "refusing_removed"]
+__all__ = ["refuse_parts", "refuse_removed", "refusing_removed"]
 
 P = ParamSpec("P")
 
@@ -27,6 +27,17 @@ def refuse_removed(names: Iterable[str]) -> None:
     for name in names:
         if name in _SUCCESSORS:
             raise TypeError(f"`{name}` is no parameter any more: {_SUCCESSORS[name]}.")
+
+
+def refuse_parts(names: Iterable[str]) -> None:
+    """Raise a TypeError for parts of `net_params`, which are no parameters."""
+    for name in names:
+        if name.startswith("net_params__"):
+            part = name.removeprefix("net_params__")
+            raise TypeError(
+                f"`{name}` is no parameter: pass `net_params` whole, net_params={{{part!r}: ...}}, to a search as a "
+                "list of such dicts."
+            )
 
 
 def refusing_removed(init: Callable[P, None]) -> Callable[P, None]:

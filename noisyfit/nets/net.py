@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ from skorch.callbacks import EpochTimer, LRScheduler
 from torch import Tensor, nn
 
 from ..files.states import can_pack, check_like
+from ..machine.random_state import global_generators
 from ..machine.surroundings import usual_surroundings
 from ..machine.threads import threads_for
 from ..rows.rows import Rows, as_network_input
@@ -33,6 +35,7 @@ __all__ = ["JointNet", "build_net"]
 _PREDICTION_BATCH = (512, 4096)  # rows, least and most; without gradients there is room for more than in training
 _PREDICTION_NUMBERS = 1 << 18  # of inputs in a batch, in between: what a processor's cache has room for
 _FUSED_OPTIMIZERS = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
+_COUNTING = threading.Lock()
 _ONEDNN_BLOCK = 16  # channels, the largest of its kernels
 
 
@@ -100,14 +103,20 @@ class JointNet(NeuralNet):
         """Count those of a row."""
         # a compiled network would be compiled again to be watched
         module: Any = getattr(self.module_, "_orig_mod", self.module_)
-        was_training = module.training
-        module.eval()
-        try:
-            x = self._as_input(torch.zeros(2, *rows.item_shape, dtype=rows.network_dtype))
-            with torch.no_grad(), self._precision():
-                return count_multiplications(module, lambda: module(x)) / len(x)
-        finally:
-            module.train(was_training)
+        generators = global_generators(torch.device(self.device))
+        with _COUNTING:  # of hooks of one thread at a time
+            was_training, random = module.training, [generator.get_state() for generator in generators]
+            module.eval()
+            try:
+                x = self._as_input(torch.zeros(2, *rows.item_shape, dtype=rows.network_dtype))
+                with torch.no_grad(), self._precision():
+                    return count_multiplications(module, lambda: module(x)) / len(x)
+            except Exception:  # there are networks that zeros are no input of
+                return math.inf
+            finally:
+                module.train(was_training)
+                for generator, state in zip(generators, random, strict=True):
+                    generator.set_state(state)
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
         """Give the probabilities (n, n_classes) of rows."""

@@ -114,6 +114,7 @@ def _told_place(what: str, place: tuple[int, ...] | None, X: Any) -> str:
 def _find_not_finite(X: Any) -> tuple[int, ...] | None:
     """Give the place of the first number that is missing, infinite or beyond float32; a few rows are read at a time."""
     try:
+        X = X.tocsr() if sp.issparse(X) else X  # not all formats give rows
         size = block_size(np.shape(_as_float32(X[:1]))[1:])
         n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
         for start in range(0, n_rows, size):
