@@ -27,7 +27,7 @@ test-all: .venv/.test
 browser: .venv/.test
 	$(BIN)/$(PYTEST) -m "" tests/test_review_page.py tests/test_review_checks.py
 
-# a hundred times as many made-up inputs and files as the tests have, and a hundred kills: hours
+# a hundred times as many made-up inputs and files as the tests have, and a hundred kills: an hour or two
 fuzz: .venv/.test
 	NOISYFIT_FUZZ=1 $(BIN)/python -m pytest -m "" tests/test_fuzz*.py tests/test_image_files.py tests/test_checkpoint.py
 	$(BIN)/python benchmarks/reliability.py kills --n 100
