@@ -437,6 +437,18 @@ def changed(state, rng):
         return state
 
 
+def test_a_description_of_a_million_lists_is_refused_before_it_is_read(saved, monkeypatch):
+    state = read_state(saved, "model")
+    write_state(saved, "model", {**state, "more": [[]] * 400_000})
+    JointOptimizationClassifier.load(saved)
+    write_state(saved, "model", {**state, "more": [[]] * 600_000})
+    monkeypatch.setattr(states.json, "loads", None)
+    with pytest.raises(
+        ValueError, match=r"is damaged: its description cannot be read \(ValueError: 1,2\d\d,\d\d\d parts"
+    ):
+        JointOptimizationClassifier.load(saved)
+
+
 def test_no_word_of_a_hostile_file_is_executed(fitted, saved, iris):
     """Files with a valid digest and any content: they load or raise ValueError, and run, import and write nothing."""
     state = read_state(saved, "model")

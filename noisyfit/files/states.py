@@ -48,6 +48,8 @@ _UNITS = ("generic", "Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns", "ps", 
 # bytes of arrays of strings, whose width is the file's word: so many, or so many times those of their texts
 _LARGEST_TEXTS, _LARGEST_PADDING = 1 << 26, 32
 _LARGEST_NUMBER = 1e15
+# of a description, of which Python makes a hundred bytes and more each: some 60 for an epoch
+_MOST_PARTS = 1_000_000
 _LARGEST_KEY = 1 << 60  # ints beyond may have one hash by the thousand, which makes a dict slow
 
 
@@ -214,6 +216,9 @@ def can_pack(value: Any) -> bool:
 
 
 def _parsed(path: Path, text: str) -> Any:
+    n_parts = sum(map(text.count, "[{,"))
+    if n_parts > _MOST_PARTS:
+        raise _unreadable(path, ValueError(f"{n_parts:,} parts, more than {_MOST_PARTS:,}"))
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
